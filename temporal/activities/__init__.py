@@ -1,0 +1,10 @@
+"""Every activity, registered. Add yours at the end: import it, then append it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from temporal.activities.test import test_activity
+
+ACTIVITIES: list[Callable[..., Any]] = []
+
+ACTIVITIES.append(test_activity)

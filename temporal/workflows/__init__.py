@@ -1,0 +1,7 @@
+"""Every workflow, registered. Add yours at the end: import it, then append it."""
+
+from temporal.workflows.test import TestWorkflow
+
+WORKFLOWS: list[type] = []
+
+WORKFLOWS.append(TestWorkflow)
