@@ -135,6 +135,12 @@ class Settings(BaseSettings):
         """Where the value of setting `name` came from."""
         return self._origins.get(name, DEFAULT)
 
+    def at(self, address: str, origin: Origin) -> Settings:
+        """These settings with another server address, and where that came from."""
+        moved = self.model_copy(update={"address": address})
+        moved._origins = {**self._origins, "address": origin}
+        return moved
+
     @property
     def client_profile(self) -> ClientConfigProfile:
         """Address, namespace, API key, TLS and headers as the SDK's envconfig understands them."""

@@ -63,7 +63,8 @@ class Entry:
     @property
     def arg_types(self) -> list[Any] | None:
         """Types of its arguments; None where they are not annotated."""
-        return _definition(self.kind, self.target).arg_types
+        types: list[Any] | None = _definition(self.kind, self.target).arg_types
+        return types
 
     @property
     def ret_type(self) -> Any:

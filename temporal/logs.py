@@ -1,0 +1,93 @@
+"""Logging: text on a terminal, one JSON object a line everywhere else; always redacted.
+
+Records written with `workflow.logger` and `activity.logger` carry the ids of the run they belong to.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from temporalio import activity, workflow
+
+from temporal.config import Settings
+from temporal.shared.secrets import RedactingFilter
+
+# Key in our JSON -> key in what the SDK attaches to a record.
+_IDS = {
+    "workflow_id": "workflow_id",
+    "run_id": "run_id",
+    "workflow": "workflow_type",
+    "activity": "activity_type",
+    "activity_id": "activity_id",
+    "attempt": "attempt",
+    "queue": "task_queue",
+}
+
+
+def set_up(settings: Settings) -> None:
+    """Send this process's logs to standard error, in the form that `settings` ask for."""
+    as_json = settings.log_format == "json" or (
+        settings.log_format == "auto" and not sys.stderr.isatty()
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
+    handler.addFilter(RedactingFilter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.log_level)
+    for noisy in ("asyncio", "asyncssh"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    for adapter in (activity.logger, workflow.logger):
+        # The formatter shows the ids; the SDK would repeat all of them inside each message.
+        for name in ("activity_info_on_message", "workflow_info_on_message"):
+            if hasattr(adapter, name):
+                setattr(adapter, name, False)
+
+
+def ids(record: logging.LogRecord) -> dict[str, Any]:
+    """The workflow, run and activity that `record` belongs to; empty if to none."""
+    attached: dict[str, Any] = {}
+    for key in ("temporal_workflow", "temporal_activity"):
+        attached.update(getattr(record, key, None) or {})
+    return {ours: attached[theirs] for ours, theirs in _IDS.items() if theirs in attached}
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a record: time (UTC), level, logger, message, ids, exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See base class."""
+        row: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **ids(record),
+        }
+        text = record.exc_text or (
+            self.formatException(record.exc_info) if record.exc_info else None
+        )
+        if text:
+            row["exception"] = text
+        return json.dumps(row, ensure_ascii=False, default=str)
+
+
+class TextFormatter(logging.Formatter):
+    """Time, level, message; then the run it belongs to."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See base class."""
+        clock = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
+        line = f"{clock} {record.levelname:<7} {record.getMessage()}"
+        found = ids(record)
+        shown = [found[key] for key in ("workflow_id", "activity") if key in found]
+        if shown:
+            line += "  [" + " ".join(str(part) for part in shown) + "]"
+        text = record.exc_text or (
+            self.formatException(record.exc_info) if record.exc_info else None
+        )
+        return f"{line}\n{text}" if text else line

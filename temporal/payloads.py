@@ -1,0 +1,118 @@
+"""How values become payloads: pydantic JSON, with the gate that everything said outwards passes.
+
+The gate refuses what is over Temporal's payload limit or cannot be turned into JSON, at once and for
+good, where the SDK alone would try for ever (sdk-python#235), and replaces secrets that slipped in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import temporalio.api.common.v1
+import temporalio.converter
+from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
+from temporalio import workflow
+from temporalio.api.failure.v1 import Failure
+from temporalio.contrib.pydantic import PydanticPayloadConverter
+from temporalio.converter import DataConverter, DefaultFailureConverter, PayloadConverter
+
+from temporal.shared.errors import NotSerialisable, PayloadTooLarge, Permanent
+from temporal.shared.secrets import redactor
+
+PAYLOAD_LIMIT = 2 * 1024 * 1024
+"""Bytes; the server's default `limit.blobSize.error`, which Temporal Cloud does not raise."""
+
+
+class BadPayload(Permanent):
+    """A payload does not fit the type that the workflow or activity declares for it."""
+
+
+class OpsPayloadConverter(PydanticPayloadConverter):
+    """Pydantic JSON; refuses what cannot travel, redacts what must not."""
+
+    def to_payloads(self, values: Sequence[Any]) -> list[temporalio.api.common.v1.Payload]:
+        """See base class.
+
+        Raises:
+            NotSerialisable: a value cannot be turned into JSON.
+            PayloadTooLarge: a value is over :data:`PAYLOAD_LIMIT` bytes.
+        """
+        try:
+            payloads: list[temporalio.api.common.v1.Payload] = super().to_payloads(values)
+        except (PydanticSerializationError, RuntimeError, TypeError, ValueError) as error:
+            kinds = ", ".join(type(value).__qualname__ for value in values)
+            raise NotSerialisable(
+                f"a value of type {kinds} cannot be turned into JSON: {error}. "
+                "Pass pydantic models, dataclasses or plain JSON values."
+            ) from None
+        for value, payload in zip(values, payloads, strict=False):
+            if len(payload.data) > PAYLOAD_LIMIT:
+                raise PayloadTooLarge(
+                    f"a value of type {type(value).__qualname__} takes {_size(len(payload.data))}; "
+                    f"the limit of Temporal is {_size(PAYLOAD_LIMIT)}. "
+                    "Keep big data in a file or store and pass a reference to it."
+                )
+            clean = redactor.redact_json(payload.data)
+            if clean is not payload.data:
+                payload.data = clean
+        return payloads
+
+    def from_payloads(
+        self,
+        payloads: Sequence[temporalio.api.common.v1.Payload],
+        type_hints: list[type] | None = None,
+    ) -> list[Any]:
+        """See base class.
+
+        Raises:
+            BadPayload: a payload does not fit its type. In the replay of a run the plain
+                ValidationError goes on instead: it was the code that changed, so the run waits for
+                code that fits, and is not lost.
+        """
+        try:
+            return super().from_payloads(payloads, type_hints)
+        except ValidationError as error:
+            if workflow.in_workflow() and workflow.unsafe.is_replaying():
+                raise
+            raise BadPayload(explain_validation(error)) from None
+
+
+class OpsFailureConverter(DefaultFailureConverter):
+    """The SDK's, with secrets replaced in messages and stack traces, through all causes."""
+
+    def to_failure(
+        self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure
+    ) -> None:
+        """See base class."""
+        super().to_failure(exception, payload_converter, failure)
+        inner: Failure | None = failure
+        while inner is not None:
+            inner.message = redactor.redact(inner.message)
+            inner.stack_trace = redactor.redact(inner.stack_trace)
+            inner = inner.cause if inner.HasField("cause") else None
+
+
+def explain_validation(error: ValidationError) -> str:
+    """One line a field: where, what was wrong, and what came."""
+    lines = []
+    for item in error.errors(include_url=False):
+        where = ".".join(str(part) for part in item["loc"]) or "the value"
+        shown = repr(item.get("input"))
+        shown = shown if len(shown) <= 80 else shown[:77] + "..."
+        message = item["msg"].removeprefix("Value error, ")
+        lines.append(f"{where}: {message}, but it is {shown}")
+    return f"does not fit {error.title}: " + "; ".join(lines)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1024 / 1024:.2f} MiB"
+
+
+data_converter: DataConverter = dataclasses.replace(
+    temporalio.converter.DataConverter.default,
+    payload_converter_class=OpsPayloadConverter,
+    failure_converter_class=OpsFailureConverter,
+)
