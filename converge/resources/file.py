@@ -1,0 +1,328 @@
+"""Regular files: content, mode, owner, group; or that there is none."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import difflib
+import hashlib
+import posixpath
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from converge.changes import KNOWN_AFTER_APPLY, SENSITIVE, Change, FieldChange
+from converge.names import Mode, Path, Text, UserName
+from converge.resource import Around, Context, Item, Resource, State
+from converge.resources.file_sh import EMIT, PROBE
+from converge.shell import chunks, encode, quote, words
+
+LIMIT = 1024 * 1024
+"""Bytes. What is larger does not belong in a script."""
+SHOWN = 64 * 1024
+"""Bytes of old and new text that a plan compares line by line."""
+
+
+@dataclass(frozen=True)
+class FileState(State):
+    kind: str = "file"
+    mode: str = ""
+    owner: str = ""
+    group: str = ""
+    same: bool | None = None
+    """Is the content as wanted? None: not compared."""
+    digest: str = ""
+    """SHA-256 of the content found; never of a sensitive file."""
+    content: bytes | None = None
+    missing: frozenset[str] = frozenset()
+    """"user:x" and "group:x" tokens of the owner and group that the host does not know."""
+
+
+class File(Resource):
+    """A regular file is there with this content, mode and owner, or is not there.
+
+        File("/etc/motd", content="hi\\n", mode="0644")
+        File("/etc/app/key", secret="env://APP_KEY", owner="app", mode="0400")
+        File("/etc/shadow", mode="0640", group="shadow")     # attributes only
+        File("/etc/nginx/sites-enabled/default", absent=True)
+
+    A new file gets mode 0644, a secret one 0600, unless given. Missing parent directories are
+    made (0755), each belonging to whoever owns the directory it is made in. A symbolic link or a
+    directory at the path is never written through or replaced. At most 1 MiB.
+    """
+
+    key: ClassVar[str] = "file"
+    library: ClassVar[str] = EMIT
+
+    file: Path = Field(kw_only=False)
+    content: Text | None = Field(default=None, repr=False)
+    secret: str | None = None
+    """A reference such as env://NAME to what the file shall hold. Never shown."""
+    mode: Mode | None = None
+    owner: UserName | None = None
+    group: UserName | None = None
+    absent: bool = False
+    sensitive: bool = False
+    """Show no content of this file, neither old nor new."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        given = [n for n in ("content", "secret", "mode", "owner", "group") if getattr(self, n)]
+        if self.content == "":
+            given.append("content")
+        if self.absent and given:
+            raise ValueError(f"a file that is to be absent has no {given[0]}")
+        if not self.absent and not given:
+            raise ValueError("say what the file shall be: content, secret, mode, owner or absent")
+        if self.content is not None and self.secret is not None:
+            raise ValueError("content and secret exclude each other")
+        if self.content is not None and len(self.content.encode()) > LIMIT:
+            raise ValueError(f"content is larger than the limit of {LIMIT} bytes")
+        return self
+
+    @property
+    def hidden(self) -> bool:
+        return self.sensitive or self.secret is not None
+
+    @property
+    def wanted_mode(self) -> str | None:
+        return self.mode or ("0600" if self.secret is not None else None)
+
+    def body(self, context: Context) -> bytes | None:
+        """What the file shall hold; None if its content is left alone."""
+        if self.secret is not None:
+            return context.secrets[self.secret]
+        return None if self.content is None else self.content.encode()
+
+    def provides(self) -> frozenset[str]:
+        return frozenset({self.id} if self.absent else {self.id, f"path:{self.file}"})
+
+    def requires(self) -> frozenset[str]:
+        tokens: set[str] = set()
+        if self.owner:
+            tokens.add(f"user:{self.owner}")
+        if self.group:
+            tokens.add(f"group:{self.group}")
+        parent = posixpath.dirname(self.file)
+        while parent != "/":
+            tokens.add(f"path:{parent}")
+            parent = posixpath.dirname(parent)
+        return frozenset(tokens)
+
+    def forbids(self) -> Mapping[str, str]:
+        refused = {f"file-below:{self.file}": "it lies below this file"}
+        if self.owner:
+            refused[f"no-user:{self.owner}"] = f"it removes {self.owner}, the owner"
+        return refused
+
+    def secrets(self) -> tuple[str, ...]:
+        return () if self.secret is None else (self.secret,)
+
+    @classmethod
+    def probe(cls, resources: Sequence[File], context: Context) -> str:
+        lines = [PROBE]
+        owners = sorted({r.owner for r in resources if r.owner and r.owner != "root"})
+        groups = sorted({r.group for r in resources if r.group and r.group != "root"})
+        if owners:
+            lines.append(f"file_accounts user passwd {words(owners)}")
+        if groups:
+            lines.append(f"file_accounts group group {words(groups)}")
+        numbered = list(enumerate(resources))
+        for chunk in chunks(numbered, [len(r.file.encode()) + 8 for r in resources]):
+            lines.append("file_begin")
+            for number, resource in chunk:
+                compared = resource.content is not None or resource.secret is not None
+                # Hashes of many files come from one process, told apart by their lines.
+                odd = "\n" in resource.file or "\\" in resource.file
+                kind = "odd" if odd else "sum" if compared else "none"
+                lines.append(f"file_see {number} {kind} {quote(resource.file)}")
+                lines.append(f"[ -z \"$p\" ] || set -- \"$@\" {quote(resource.file)}")
+            lines.append('file_stat "$@"; set --')
+            for number, resource in chunk:
+                body = resource.body(context)
+                if body is None:
+                    continue
+                if "\n" not in resource.file and "\\" not in resource.file:
+                    lines.append(f'case $sums in *" {number} "*) set -- "$@"'
+                                 f" {quote(resource.file)} ;; esac")
+            lines.append('file_sums "$@"; set --')
+            for number, resource in chunk:
+                body = resource.body(context)
+                if body is None:
+                    continue
+                show = "hidden" if resource.hidden else "show" if context.want_content else "hash"
+                lines.append(f"file_compare {number} {hashlib.sha256(body).hexdigest()} {show}"
+                             f" {quote(resource.file)}")
+        return "\n".join(lines)
+
+    @classmethod
+    def parse(cls, output: bytes, resources: Sequence[File], context: Context) -> list[FileState]:
+        found: dict[int, _Seen] = {}
+        accounts: set[str] = set()
+        for raw in output.split(b"\n"):
+            words_ = raw.decode(errors="replace").split(" ")
+            if words_[0] == "account" and len(words_) == 2:
+                accounts.add(words_[1])
+            elif len(words_) >= 2 and words_[1].isdigit() and int(words_[1]) < len(resources):
+                found.setdefault(int(words_[1]), _Seen()).take(words_)
+        states: list[FileState] = []
+        for number, resource in enumerate(resources):
+            asked = {f"user:{resource.owner}"} if resource.owner else set()
+            asked |= {f"group:{resource.group}"} if resource.group else set()
+            missing = frozenset(asked - accounts - {"user:root", "group:root"})
+            states.append(found.get(number, _Seen()).state(missing))
+        return states
+
+    def diff(self, state: FileState, around: Around) -> Change | None:
+        if state.status == "unknown":
+            return Change(resource=self.id, action="unknown", why=state.why)
+        if self.absent:
+            if state.status == "absent":
+                return None
+            if state.kind == "directory":
+                return self._blocked("a directory is there, and only files are removed")
+            gone = FieldChange(field=state.kind, before="present", after=None)
+            return Change(resource=self.id, action="remove", fields=(gone,))
+        if state.status == "present" and state.kind != "file":
+            return self._blocked(f"a {state.kind} is there; remove it, or name its target")
+        lost = sorted(token for token in state.missing if token not in around.provided)
+        if lost and not around.packages:
+            kind, _, name = lost[0].partition(":")
+            return self._blocked(f"the {kind} {name} is neither on the host nor declared")
+        has_body = self.content is not None or self.secret is not None
+        if state.status == "absent":
+            if has_body:
+                return self._create(around)
+            if around.packages:
+                why = f"the file is not there yet, {', '.join(around.packages)} may bring it"
+                return Change(resource=self.id, action="unknown", why=why)
+            return self._blocked("the file is not there, and no content is given to make it")
+        return self._update(state)
+
+    def _blocked(self, why: str) -> Change:
+        return Change(resource=self.id, action="blocked", why=why)
+
+    def _create(self, around: Around) -> Change:
+        wanted = {"mode": self.wanted_mode or "0644", "owner": self.owner, "group": self.group}
+        fields = [FieldChange(field=k, before=None, after=v) for k, v in wanted.items() if v]
+        diff = None
+        if self.hidden:
+            fields.append(FieldChange(field="content", before=None, after=SENSITIVE))
+        else:
+            diff = _unified(self.file, b"", (self.content or "").encode())
+        why = f"unless {', '.join(around.packages)} brings it" if around.packages else ""
+        return Change(resource=self.id, action="create", fields=tuple(fields), diff=diff, why=why)
+
+    def _update(self, state: FileState) -> Change | None:
+        fields = [
+            FieldChange(field=name, before=found, after=wanted)
+            for name, found, wanted in (
+                ("mode", state.mode, self.wanted_mode),
+                ("owner", state.owner, self.owner),
+                ("group", state.group, self.group),
+            )
+            if wanted is not None and wanted != found
+        ]
+        diff = None
+        if state.same is False:
+            if self.hidden:
+                fields.append(FieldChange(field="content", before=SENSITIVE, after=SENSITIVE))
+            else:
+                body = (self.content or "").encode()
+                after = f"sha256:{hashlib.sha256(body).hexdigest()[:12]}"
+                before = f"sha256:{state.digest[:12]}" if state.digest else KNOWN_AFTER_APPLY
+                fields.append(FieldChange(field="content", before=before, after=after))
+                diff = None if state.content is None else _unified(self.file, state.content, body)
+        if not fields:
+            return None
+        return Change(resource=self.id, action="update", fields=tuple(fields), diff=diff)
+
+    @classmethod
+    def emit(cls, items: Sequence[Item[File]], context: Context) -> str:
+        lines: list[str] = []
+        for item in items:
+            file = item.resource
+            path = quote(file.file)
+            if file.absent:
+                lines.append(f"file_remove {item.index} {path}")
+                continue
+            # stat(1) prints modes without leading zeros; so must what is compared with them.
+            mode = (file.wanted_mode or "").lstrip("0") or ("0" if file.wanted_mode else "")
+            rest = f"'{mode}' {quote(file.owner or '')} {quote(file.group or '')}"
+            body = file.body(context)
+            if body is None:
+                lines.append(f"file_attributes {item.index} {path} {rest}")
+            else:
+                tag = hashlib.sha256(file.file.encode()).hexdigest()[:12]
+                lines.append(
+                    f"printf '%s' '{encode(body)}' | file_write {item.index} {path} {rest}"
+                    f" {hashlib.sha256(body).hexdigest()} .converge-{tag}"
+                )
+        return "\n".join(lines)
+
+
+@dataclass
+class _Seen:
+    """What the lines of a probe said of one file, piece by piece."""
+
+    words: dict[str, list[str]] = field(default_factory=dict)
+
+    def take(self, line: list[str]) -> None:
+        self.words[line[0]] = line[2:]
+
+    def state(self, missing: frozenset[str]) -> FileState:
+        if "hidden" in self.words:
+            return FileState("unknown", "its directory may not be read", missing=missing)
+        if "absent" in self.words:
+            return FileState("absent", missing=missing)
+        try:
+            raw, owner, group = self.words["stat"]
+            bits = int(raw, 16)
+        except (KeyError, ValueError):
+            return FileState("unknown", "the probe gave no answer", missing=missing)
+        content = None
+        if "content" in self.words:
+            try:
+                content = base64.b64decode("".join(self.words["content"]), validate=True)
+            except (binascii.Error, ValueError):
+                content = None
+        same = True if "same" in self.words else False if "differs" in self.words else None
+        if "unreadable" in self.words:
+            return FileState("unknown", "its content may not be read", missing=missing)
+        return FileState(
+            "present",
+            kind=_kind(bits),
+            mode=f"{stat.S_IMODE(bits):04o}",
+            owner=owner,
+            group=group,
+            same=same,
+            digest="".join(self.words.get("differs", [])),
+            content=content,
+            missing=missing,
+        )
+
+
+def _kind(bits: int) -> str:
+    if stat.S_ISREG(bits):
+        return "file"
+    if stat.S_ISDIR(bits):
+        return "directory"
+    return "symbolic link" if stat.S_ISLNK(bits) else "special file"
+
+
+def _unified(path: str, before: bytes, after: bytes) -> str | None:
+    if max(len(before), len(after)) > SHOWN or b"\0" in before or b"\0" in after:
+        return None
+    try:
+        old, new = before.decode(), after.decode()
+    except UnicodeDecodeError:
+        return None
+    lines: list[str] = []
+    for line in difflib.unified_diff(
+        old.splitlines(True), new.splitlines(True), f"{path} (found)", f"{path} (wanted)"
+    ):
+        lines.append(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n")
+    return "".join(lines)

@@ -1,0 +1,52 @@
+"""Words for POSIX sh. The one place where a value becomes part of a script."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def quote(value: str) -> str:
+    """`value` as one word. Always quoted, so that no reader has to wonder; refuses NUL."""
+    if "\0" in value:
+        raise ValueError("a NUL character cannot be part of a shell word")
+    return "'" + value.replace("'", "'\\''") + "'"
+
+
+def words(values: Iterable[str]) -> str:
+    return " ".join(quote(value) for value in values)
+
+
+def encode(content: bytes) -> str:
+    """base64, for `base64 -d` on the host. Safe in quotes and in here-documents."""
+    return base64.b64encode(content).decode()
+
+
+def complete(body: str, arguments: str = "") -> bytes:
+    """A script that runs whole or not at all.
+
+    All of it is one function, so a copy that was cut off on its way is a syntax error; and no
+    child can read the rest of the script, since by then the shell has read all of it and
+    standard input is /dev/null.
+    """
+    call = f"main {arguments}".rstrip()
+    return f"main() {{\n{body}\n}}\n{call} </dev/null\n".encode()
+
+
+def chunks(
+    items: Sequence[T], sizes: Sequence[int], limit: int = 65536
+) -> Iterator[list[T]]:
+    """Runs of `items` whose sizes add up to at most `limit`: argv has an end (E2BIG)."""
+    run: list[T] = []
+    total = 0
+    for item, size in zip(items, sizes, strict=True):
+        if run and (total + size > limit or len(run) >= 500):
+            yield run
+            run, total = [], 0
+        run.append(item)
+        total += size
+    if run:
+        yield run
