@@ -9,6 +9,8 @@ print(await run.result())
 from __future__ import annotations
 
 import getpass
+import inspect
+import re
 import socket
 import uuid
 from dataclasses import dataclass
@@ -132,8 +134,6 @@ def check_input(entry: registry.Entry, values: list[Any]) -> list[Any]:
     types = entry.arg_types
     if types is None:
         return values
-    import inspect
-
     run = getattr(entry.target, "run", None) if entry.kind == "workflow" else entry.target
     required = len(types)
     if run is not None:
@@ -233,7 +233,7 @@ def _named_by(settings: Settings, name: str) -> str:
 
 def explain_connect(error: BaseException, settings: Settings) -> ConnectError:
     """What a failed connection means, and which setting to look at."""
-    text = str(error)
+    text = _inner_message(str(error))
     where = f"{settings.address} ({_named_by(settings, 'address')})"
     low = text.lower()
     if any(word in low for word in ("certificate", "tls", "handshake", "invalidcontenttype")):
@@ -251,6 +251,12 @@ def explain_connect(error: BaseException, settings: Settings) -> ConnectError:
         f"no Temporal server answers at {where}: {text}. "
         "Correct it, start that server, or run `temporal-ops up` for an embedded one."
     )
+
+
+def _inner_message(text: str) -> str:
+    """The sentence inside the Rust error that the SDK hands on, if it has one."""
+    found = re.findall(r'message: "([^"]+)"', text) or re.findall(r'Custom\(.*?"([^"]+)"', text)
+    return found[-1] if found else text
 
 
 def explain_rpc(error: RPCError, settings: Settings) -> Exception:

@@ -23,7 +23,10 @@ from types import TracebackType
 
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.api.workflowservice.v1 import (
+    DescribeTaskQueueRequest,
+    SetWorkerDeploymentCurrentVersionRequest,
+)
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.runtime import (
     LogForwardingConfig,
@@ -33,7 +36,7 @@ from temporalio.runtime import (
     TelemetryConfig,
     TelemetryFilter,
 )
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from temporal.client import Ops
@@ -263,6 +266,34 @@ class Crew:
                         ", ".join(others),
                         self.build,
                     )
+
+
+async def promote_version(ops: Ops, build: str) -> None:
+    """Send new runs to the workers of this deployment that have the code `build`.
+
+    Raises:
+        ConfigError: no deployment is configured, or the server refuses.
+    """
+    name = ops.settings.deployment
+    if not name:
+        raise ConfigError("--promote needs TEMPORAL_DEPLOYMENT: without it there are no versions")
+    request = SetWorkerDeploymentCurrentVersionRequest(
+        namespace=ops.client.namespace,
+        deployment_name=name,
+        build_id=build,
+        identity=identity(build),
+        ignore_missing_task_queues=True,
+    )
+    for attempt in range(50):  # the server learns of a version from its first poll, shortly after
+        try:
+            await ops.client.workflow_service.set_worker_deployment_current_version(request)
+            return
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND or attempt == 49:
+                raise ConfigError(
+                    f"version {build} of deployment {name} cannot be made current: {error.message}"
+                ) from None
+            await asyncio.sleep(0.1)
 
 
 def other_builds(identities: list[str], mine: str) -> list[str]:

@@ -1,0 +1,57 @@
+"""The command `temporal-ops`: one file a command group, each a thin face over plain functions.
+
+Nothing heavy is imported before a command runs: `--help` must answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from temporal import __version__
+from temporal.cli import check, config, labs, listing, new, run, runs, up, worker
+from temporal.cli.common import EXIT_CODES, guarded
+
+app = typer.Typer(
+    name="temporal-ops",
+    help="Durable infrastructure operations as Python workflows on Temporal.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,  # plain help: it answers in half the time
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"temporal-ops {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("up")(up.up)
+app.command("worker")(worker.worker)
+app.command("run")(run.run)
+app.command("new")(new.new)
+app.command("check")(check.check)
+app.command("list")(listing.listing)
+app.command("config")(config.config)
+app.add_typer(runs.app, name="runs")
+app.add_typer(labs.app, name="lab")
+
+
+def main() -> None:
+    """Entry point of the command."""
+    sys.exit(guarded(app))

@@ -1,0 +1,27 @@
+"""`temporal-ops check`: is everything wired, and deterministic."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from temporal.cli.common import FAILED, Exit, settings, wrong
+
+FORMATS = ("human", "json", "sarif")
+
+
+def check(
+    format: Annotated[str, typer.Option("--format", help="human, json or sarif")] = "human",
+    as_json: Annotated[bool, typer.Option("--json", help="Same as --format json.")] = False,
+) -> None:
+    """Find what is not wired or not deterministic; no server needed. Exit 1 on a finding."""
+    from temporal import check as checks
+
+    form = "json" if as_json else format
+    if form not in FORMATS:
+        wrong(f"--format {form!r} is not one of {', '.join(FORMATS)}")
+    findings = checks.run(settings())
+    print(checks.render(findings, form))
+    if findings:
+        raise Exit(FAILED)

@@ -1,0 +1,146 @@
+"""What every command shares: errors and exit codes, output, the connection."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from temporal.client import Ops
+    from temporal.config import Settings
+
+T = TypeVar("T")
+
+DONE, FAILED, WRONG, UNREACHABLE, ENDED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 it ran and failed, or there are findings; 2 wrong use, input or "
+    "settings; 3 the Temporal server cannot be reached; 4 the run was cancelled, terminated or "
+    "timed out; 130 interrupted (the run goes on)."
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+class Exit(Exception):
+    """Ends the command with a status and, on standard error, a message."""
+
+    def __init__(self, status: int, message: str = "") -> None:
+        self.status = status
+        self.message = message
+        super().__init__(message)
+
+
+def guarded(app: Callable[..., Any]) -> int:
+    """Run the command line; turns every known error into one message and its exit code."""
+    try:
+        app(standalone_mode=True)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else FAILED
+    except Exit as end:
+        if end.message:
+            say(f"error: {end.message}")
+        return end.status
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        status = _status_of(error)
+        if status is None:
+            raise
+        say(f"error: {error}")
+        return status
+    return DONE
+
+
+def _status_of(error: Exception) -> int | None:
+    from temporal.shared.errors import ConnectError, OpsError
+
+    if isinstance(error, ConnectError):
+        return UNREACHABLE
+    if isinstance(error, OpsError):
+        return WRONG
+    if type(error).__module__.partition(".")[0] in ("lab", "converge"):
+        return FAILED  # their errors are messages for people as well
+    return None
+
+
+def wrong(message: str) -> NoReturn:
+    """End the command: wrong use or input."""
+    raise Exit(WRONG, message)
+
+
+def say(text: str) -> None:
+    """One line for a person, on standard error, so that standard output stays clean."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def emit(value: Any) -> None:
+    """`value` (a pydantic model, or what JSON knows) as JSON on standard output."""
+    from pydantic_core import to_jsonable_python
+
+    print(json.dumps(to_jsonable_python(value), indent=2, ensure_ascii=False), flush=True)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Rich's console; plain where the output is no terminal."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=False)
+
+
+def settings(**overrides: Any) -> Settings:
+    """The settings, as every command reads them."""
+    from temporal import config
+
+    return config.load(**overrides)
+
+
+def execute(main: Coroutine[Any, Any, T]) -> T:
+    """Run a command's coroutine to its end."""
+    return asyncio.run(main)
+
+
+@contextlib.asynccontextmanager
+async def session(
+    chosen: Settings, *, work: bool = False, quiet: bool = False
+) -> AsyncIterator[Ops]:
+    """A connection to the server there is; where none is configured or listens, the embedded one,
+    started for as long as the command takes.
+
+    Args:
+        work: run a worker as well, if the server is ours: somebody has to do the run.
+        quiet: do not say so.
+    """
+    from temporal import client, server
+    from temporal.config import Origin
+    from temporal.worker import Crew, build_id, identity
+
+    located = server.locate(chosen)
+    if located is not None:
+        yield await client.connect(located)
+        return
+    from temporal import registry
+
+    catalogue = registry.load(chosen)
+    async with server.embedded(chosen) as record:
+        if not quiet:
+            say(
+                "No Temporal server is configured or running: using an embedded one for this "
+                f"command, web UI {record.ui}\n(its data stay in {chosen.state_dir}; "
+                "`temporal-ops up` keeps it running)"
+            )
+        here = chosen.at(record.address, Origin("embedded server of", str(chosen.state_dir)))
+        signed = identity(build_id(chosen, catalogue))
+        ops = await client.connect(here, catalogue=catalogue, identity=signed)
+        if not work:
+            yield ops
+            return
+        async with Crew(ops):
+            yield ops

@@ -1,0 +1,101 @@
+"""`temporal-ops lab`: real throw-away servers on this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from temporal.cli.common import FAILED, AsJson, Exit, console, emit, say, wrong
+
+app = typer.Typer(
+    help="Real throw-away servers on this machine, to try, test and measure on.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+Name = Annotated[str, typer.Option("--lab", help="which lab, if you have several")]
+Release = Annotated[str, typer.Option(help="Debian release: bookworm or trixie")]
+
+
+@app.command()
+def up(
+    count: Annotated[int, typer.Argument(min=1, help="how many servers there should be")] = 1,
+    release: Release = "bookworm",
+    lab: Name = "default",
+    as_json: AsJson = False,
+) -> None:
+    """Start servers until there are COUNT of the release; those that run already count."""
+    from lab import Lab, missing
+
+    lacks = missing()
+    if lacks:
+        raise Exit(FAILED, "this machine cannot run a lab:\n  " + "\n  ".join(lacks))
+    machines = Lab(lab).up(count, release=release, on_event=_silent if as_json else _tell)
+    if as_json:
+        emit(machines)
+        return
+    _show(machines)
+
+
+def _silent(event: str) -> None:
+    pass
+
+
+def _tell(event: str) -> None:
+    say(event)
+
+
+@app.command("ls")
+def ls(lab: Name = "default", as_json: AsJson = False) -> None:
+    """List the servers."""
+    from lab import Lab
+
+    machines = Lab(lab).machines()
+    if as_json:
+        emit(machines)
+    elif not machines:
+        print("no servers; `temporal-ops lab up` starts one")
+    else:
+        _show(machines)
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def ssh(
+    machine: Annotated[str, typer.Argument(help="name of the server")],
+    command: Annotated[list[str] | None, typer.Argument(help="command; default: a shell")] = None,
+    lab: Name = "default",
+) -> None:
+    """Log in to a server as root, or run a command there."""
+    from lab import Lab
+
+    found = [known for known in Lab(lab).machines() if known.name == machine]
+    if not found:
+        names = ", ".join(known.name for known in Lab(lab).machines()) or "none"
+        wrong(f"there is no server {machine!r} in lab {lab!r}; there are: {names}")
+    argv = found[0].ssh_command(*(command or []))
+    os.execvp(argv[0], argv)
+
+
+@app.command()
+def down(
+    names: Annotated[list[str] | None, typer.Argument(help="which; default: all")] = None,
+    lab: Name = "default",
+) -> None:
+    """Stop and remove servers; nothing of them stays."""
+    from lab import Lab
+
+    Lab(lab).down(names or None)
+
+
+def _show(machines: Sequence[object]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("name", "release", "address", "state"):
+        table.add_column(column, no_wrap=True)
+    for machine in machines:
+        row = [str(getattr(machine, name)) for name in ("name", "release", "address", "state")]
+        table.add_row(*row)
+    console().print(table)

@@ -1,0 +1,1 @@
+"""The API: one module of specs a domain, and how a spec file is read."""

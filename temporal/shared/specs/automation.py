@@ -1,0 +1,181 @@
+"""Specs of the domain automation: servers and what they should be like.
+
+    host: admin@web1.example.org
+    resources:
+      - package: nginx
+      - service: nginx
+        running: true
+    answers:
+      - http: /
+        contains: Welcome
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from converge import AnyResource
+from converge.reports import Report
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from temporal.shared.secrets import SecretRef
+
+_SHORT = re.compile(r"(?:(?P<user>[^@\s]+)@)?(?P<address>\[[0-9a-fA-F:]+\]|[^@:\s]+)(?::(?P<port>\d+))?")
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class HostSpec(_Spec):
+    """Where a server is, and as whom to go there.
+
+    Written short as `user@address:port`, `lab:NAME` for a lab server, or `local` for the worker's own
+    machine. Exactly one of `address`, `lab` and `local` says where.
+
+    Attributes:
+        address: name or address.
+        lab: name of a lab server, as `temporal-ops lab ls` shows it.
+        lab_name: which lab, if there are several.
+        local: the machine that the worker runs on.
+        key: path of a private key on the worker's machine; default: agent and usual keys.
+        known_hosts: path of a known_hosts file there; default: the usual one.
+        accept_new_host_key: write down the key of a host never seen; a changed one stays refused.
+        sudo: become root through sudo.
+        sudo_password: secret reference, if sudo asks for one.
+    """
+
+    address: str | None = None
+    lab: str | None = None
+    lab_name: str = "default"
+    local: bool = False
+    user: str | None = None
+    port: int = Field(22, ge=1, le=65535)
+    key: str | None = None
+    known_hosts: str | None = None
+    accept_new_host_key: bool = False
+    sudo: bool = False
+    sudo_password: SecretRef | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_short_form(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value == "local":
+            return {"local": True}
+        if value.startswith("lab:"):
+            return {"lab": value.removeprefix("lab:")}
+        found = _SHORT.fullmatch(value)
+        if not found:
+            raise ValueError("must be user@address:port, lab:NAME, local, or a mapping")
+        parts = {name: part for name, part in found.groupdict().items() if part}
+        return parts | {"address": parts["address"].strip("[]")}
+
+    @model_validator(mode="after")
+    def _one_place(self) -> HostSpec:
+        if sum(map(bool, (self.address, self.lab, self.local))) != 1:
+            raise ValueError("give exactly one of address, lab and local")
+        return self
+
+    @field_validator("address", "lab", "lab_name", "user")
+    @classmethod
+    def _no_option(cls, value: str | None) -> str | None:
+        if value is not None and (not value or value.startswith("-")):
+            raise ValueError("must not be empty or begin with a dash")
+        return value
+
+    @property
+    def name(self) -> str:
+        """What it is called in progress and reports."""
+        return self.address or self.lab or "local"
+
+
+class HttpAnswer(_Spec):
+    """What the server should answer over HTTP, seen from the worker.
+
+    Attributes:
+        http: path (on the server's own address) or whole URL.
+        port: port of the path form.
+        status: expected status code.
+        contains: text that the body must have.
+        within: seconds to wait for it.
+    """
+
+    http: str
+    port: int = Field(80, ge=1, le=65535)
+    status: int = Field(200, ge=100, le=599)
+    contains: str | None = None
+    within: float = Field(30.0, gt=0, le=3600)
+
+    @field_validator("http")
+    @classmethod
+    def _path_or_url(cls, value: str) -> str:
+        if not value.startswith(("/", "http://", "https://")):
+            raise ValueError("must be a path, as in /health, or a whole http(s) URL")
+        return value
+
+
+class ServerSpec(_Spec):
+    """One server and what it should be like: the input of ProvisionServer.
+
+    Attributes:
+        host: where it is.
+        resources: what it should have, in the order in which it is to be made.
+        answers: what it should answer afterwards.
+    """
+
+    host: HostSpec
+    resources: tuple[AnyResource, ...] = Field(min_length=1)
+    answers: tuple[HttpAnswer, ...] = ()
+
+
+class ConvergeHost(_Spec):
+    """Input of the activity converge_host."""
+
+    host: HostSpec
+    resources: tuple[AnyResource, ...]
+
+
+class CheckAnswers(_Spec):
+    """Input of the activity check_answers."""
+
+    host: HostSpec
+    answers: tuple[HttpAnswer, ...]
+
+
+class Answered(_Spec):
+    """What came over HTTP.
+
+    Attributes:
+        url: what was asked.
+        status: the status code.
+        body: beginning of the body, at most 2,000 characters.
+    """
+
+    url: str
+    status: int
+    body: str
+
+
+class Provisioned(_Spec):
+    """Result of ProvisionServer: what changed, and what the server answers now."""
+
+    report: Report
+    answers: tuple[Answered, ...] = ()
+
+    def render(self) -> str:
+        """For people: changes as a plan shows them, the summary, then the answers."""
+        lines = [self.report.render().rstrip()]
+        if not self.report.changed and self.report.ok:
+            lines.append("nothing changed: it already was as wanted")
+        for answer in self.answers:
+            lines += ["", f"{answer.url} answers {answer.status}:", _indented(answer.body)]
+        return "\n".join(lines)
+
+
+def _indented(text: str, lines: int = 12) -> str:
+    rows = text.strip().splitlines()
+    more = [f"... {len(rows) - lines} more lines"] if len(rows) > lines else []
+    return "\n".join(f"    {row}" for row in rows[:lines] + more)

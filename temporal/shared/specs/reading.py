@@ -1,0 +1,175 @@
+"""Spec files: YAML (or JSON, which is YAML) to a pydantic model, with errors that point at the line.
+
+    spec = read(Path("examples/servers/web.yml"), ServerSpec)
+
+Only YAML's safe types are read; a key that stands twice is refused, since YAML would silently keep
+the last one.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from temporal.shared.errors import SpecError
+
+T = TypeVar("T")
+_MAX_SHOWN = 80
+_MAX_BYTES = 4 * 1024 * 1024
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, without the guess that `2026-11-22` is a date: specs hold text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in rules if tag != "tag:yaml.org,2002:timestamp"]
+    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def read(path: Path, model: type[T]) -> T:
+    """The spec in file `path`. Raises SpecError."""
+    return parse(read_text(path), model, str(path))
+
+
+def read_text(path: Path) -> str:
+    """The text of spec file `path`. Raises SpecError where it cannot be read."""
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise SpecError(f"{path}: over {_MAX_BYTES} bytes; that is no spec")
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path}: is not UTF-8 text (byte {error.start})") from None
+    except OSError as error:
+        raise SpecError(f"{path}: {error.strerror}") from None
+
+
+def plain(text: str, name: str) -> Any:
+    """The value that YAML `text` holds; `name` is what errors call it. Raises SpecError."""
+    return _construct(_compose(text, name))
+
+
+def parse(text: str, model: type[T], name: str) -> T:
+    """YAML `text` as a `model`; `name` is what errors call the text.
+
+    Raises:
+        SpecError: one line for each finding, as file:line: field: what is wrong, and what came.
+    """
+    node = _compose(text, name)
+    adapter = TypeAdapter(model)
+    try:
+        return adapter.validate_python(_construct(node))
+    except ValidationError as error:
+        known = set(_property_names(adapter.json_schema()))
+        lines = [_finding(item, node, name, known) for item in error.errors(include_url=False)]
+        raise SpecError("\n".join(dict.fromkeys(lines))) from None
+
+
+def _compose(text: str, name: str) -> yaml.Node:
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise SpecError(f"{name}{line}: is not YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise SpecError(f"{name}: is not YAML: {error}") from None
+    finally:
+        loader.dispose()
+    if node is None:
+        raise SpecError(f"{name}: is empty")
+    _refuse_doubled_keys(node, name)
+    return node
+
+
+def _refuse_doubled_keys(root: yaml.Node, name: str) -> None:
+    seen_nodes: set[int] = set()
+    todo = [root]
+    while todo:
+        node = todo.pop()
+        if id(node) in seen_nodes:
+            continue
+        seen_nodes.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            first: dict[str, int] = {}
+            for key, value in node.value:
+                line = key.start_mark.line + 1
+                if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                    if key.value in first:
+                        raise SpecError(
+                            f"{name}:{line}: {key.value}: stands twice, first in line "
+                            f"{first[key.value]}; YAML would keep only the last one"
+                        )
+                    first[key.value] = line
+                todo.append(value)
+        elif isinstance(node, yaml.SequenceNode):
+            todo.extend(node.value)
+
+
+def _construct(node: yaml.Node) -> Any:
+    loader = _Loader("")
+    try:
+        return loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = f"line {mark.line + 1}: " if mark else ""
+        raise SpecError(f"{line}{error.problem}") from None
+    finally:
+        loader.dispose()
+
+
+def _finding(item: Any, root: yaml.Node, name: str, known: set[str]) -> str:
+    line, path = _locate(root, item["loc"])
+    message = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    if item["type"] == "extra_forbidden":
+        field = str(item["loc"][-1])
+        near = difflib.get_close_matches(field, known, n=2, cutoff=0.6)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        return f"{name}:{line}: {path}: there is no such field{hint}"
+    if item["type"] == "missing":
+        return f"{name}:{line}: {path}: is missing"
+    shown = repr(item.get("input"))
+    shown = shown if len(shown) <= _MAX_SHOWN else shown[: _MAX_SHOWN - 1] + "…"
+    return f"{name}:{line}: {path or 'the spec'}: {message} (it is {shown})"
+
+
+def _locate(root: yaml.Node, loc: tuple[int | str, ...]) -> tuple[int, str]:
+    """Line (from 1) and readable path of a pydantic location in the YAML tree.
+
+    A location names, beside keys and indices, which member of a union was tried: what the tree
+    does not have is passed over, unless it is the last, which then is a field that is missing.
+    """
+    node, line, path = root, root.start_mark.line + 1, ""
+    for position, part in enumerate(loc):
+        found = None
+        if isinstance(node, yaml.MappingNode):
+            found = next(((k, v) for k, v in node.value if k.value == part), None)
+        if found:
+            line, node = found[0].start_mark.line + 1, found[1]
+            path += f".{part}" if path else str(part)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            if part < len(node.value):
+                node = node.value[part]
+                line = node.start_mark.line + 1
+                path += f"[{part}]"
+        elif position == len(loc) - 1 and isinstance(part, str) and part.isidentifier():
+            path += f".{part}" if path else str(part)
+    return line, path
+
+
+def _property_names(schema: Any) -> Iterator[str]:
+    if isinstance(schema, dict):
+        for key, value in schema.items():
+            if key == "properties" and isinstance(value, dict):
+                yield from value
+            yield from _property_names(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from _property_names(value)
