@@ -18,7 +18,7 @@ class Host(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    address: str = Field(kw_only=False)
+    address: str
     """Name or address, as ssh takes it."""
     user: str | None = None
     """Login name; the local one if not given."""
@@ -39,7 +39,26 @@ class Host(BaseModel):
     state_dir: str | None = None
     """Where run journals live on the host, if not in the usual place (tests, odd hosts)."""
 
-    if not TYPE_CHECKING:  # a type checker reads the fields: the first one is positional
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            address: str,
+            /,
+            *,
+            user: str | None = None,
+            port: int = 22,
+            key: str | None = None,
+            known_hosts: str | None = None,
+            host_keys: Literal["strict", "accept-new"] = "strict",
+            sudo: bool = False,
+            sudo_password: str | None = None,
+            connect_timeout: float = 15.0,
+            transport: Literal["ssh", "local"] = "ssh",
+            state_dir: str | None = None,
+        ) -> None: ...
+
+    else:
 
         def __init__(self, address: str | None = None, /, **data: Any) -> None:
             if address is not None:

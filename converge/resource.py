@@ -105,13 +105,16 @@ class Resource(BaseModel):
     key: ClassVar[str]
     coalesces: ClassVar[bool] = False
     """May neighbours of this type be settled in one step?"""
+    brings: ClassVar[bool] = False
+    """May a change of this type bring users, files or services along?"""
     library: ClassVar[str] = ""
     """Shell functions that `emit` calls."""
 
     needs: tuple[Ref, ...] = ()
     """Other resources that must be settled first; if they fail, this is skipped."""
 
-    if not TYPE_CHECKING:  # a type checker reads the fields: the name is positional
+    # Each type spells this out for type checkers; a test holds the two together.
+    if not TYPE_CHECKING:
 
         def __init__(self, name: Any = None, /, **data: Any) -> None:
             if name is not None:
@@ -153,7 +156,7 @@ class Resource(BaseModel):
         raise NotImplementedError
 
     @classmethod
-    def parse(cls, output: bytes, resources: Sequence[Any], context: Context) -> list[State]:
+    def parse(cls, output: bytes, resources: Sequence[Any], context: Context) -> Sequence[State]:
         raise NotImplementedError
 
     def diff(self, state: Any, around: Around) -> Change | None:

@@ -10,12 +10,13 @@ import posixpath
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from converge.changes import KNOWN_AFTER_APPLY, SENSITIVE, Change, FieldChange
 from converge.names import Mode, Path, Text, UserName
+from converge.render import printable
 from converge.resource import Around, Context, Item, Resource, State
 from converge.resources.file_sh import EMIT, PROBE
 from converge.shell import chunks, encode, quote, words
@@ -57,7 +58,7 @@ class File(Resource):
     key: ClassVar[str] = "file"
     library: ClassVar[str] = EMIT
 
-    file: Path = Field(kw_only=False)
+    file: Path
     content: Text | None = Field(default=None, repr=False)
     secret: str | None = None
     """A reference such as env://NAME to what the file shall hold. Never shown."""
@@ -67,6 +68,23 @@ class File(Resource):
     absent: bool = False
     sensitive: bool = False
     """Show no content of this file, neither old nor new."""
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            file: str,
+            /,
+            *,
+            content: str | None = None,
+            secret: str | None = None,
+            mode: str | None = None,
+            owner: str | None = None,
+            group: str | None = None,
+            absent: bool = False,
+            sensitive: bool = False,
+            needs: Sequence[str | Resource] = (),
+        ) -> None: ...
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -98,21 +116,30 @@ class File(Resource):
         return None if self.content is None else self.content.encode()
 
     def provides(self) -> frozenset[str]:
-        return frozenset({self.id} if self.absent else {self.id, f"path:{self.file}"})
+        if self.absent:
+            return frozenset({self.id})
+        above = {token.replace("path:", "file-below:", 1) for token in self._above()}
+        return frozenset({self.id, f"path:{self.file}", *above})
 
-    def requires(self) -> frozenset[str]:
+    def _above(self) -> set[str]:
         tokens: set[str] = set()
-        if self.owner:
-            tokens.add(f"user:{self.owner}")
-        if self.group:
-            tokens.add(f"group:{self.group}")
         parent = posixpath.dirname(self.file)
         while parent != "/":
             tokens.add(f"path:{parent}")
             parent = posixpath.dirname(parent)
+        return tokens
+
+    def requires(self) -> frozenset[str]:
+        tokens = self._above()
+        if self.owner:
+            tokens.add(f"user:{self.owner}")
+        if self.group:
+            tokens.add(f"group:{self.group}")
         return frozenset(tokens)
 
     def forbids(self) -> Mapping[str, str]:
+        if self.absent:
+            return {}
         refused = {f"file-below:{self.file}": "it lies below this file"}
         if self.owner:
             refused[f"no-user:{self.owner}"] = f"it removes {self.owner}, the owner"
@@ -321,8 +348,9 @@ def _unified(path: str, before: bytes, after: bytes) -> str | None:
     except UnicodeDecodeError:
         return None
     lines: list[str] = []
+    shown = printable(path)
     for line in difflib.unified_diff(
-        old.splitlines(True), new.splitlines(True), f"{path} (found)", f"{path} (wanted)"
+        old.splitlines(True), new.splitlines(True), f"{shown} (found)", f"{shown} (wanted)"
     ):
         lines.append(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n")
     return "".join(lines)

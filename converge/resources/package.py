@@ -5,9 +5,9 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from converge.changes import KNOWN_AFTER_APPLY, Change, FieldChange
 from converge.names import PackageName, PackageVersion
@@ -35,11 +35,25 @@ class Package(Resource):
 
     key: ClassVar[str] = "package"
     coalesces: ClassVar[bool] = True
+    brings: ClassVar[bool] = True
 
-    package: PackageName = Field(kw_only=False)
+    package: PackageName
     version: PackageVersion | None = None
     absent: bool = False
     purge: bool = False
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            package: str,
+            /,
+            *,
+            version: str | None = None,
+            absent: bool = False,
+            purge: bool = False,
+            needs: Sequence[str | Resource] = (),
+        ) -> None: ...
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

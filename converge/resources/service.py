@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
 from converge.changes import KNOWN_AFTER_APPLY, Change, FieldChange
 from converge.names import UNIT_SUFFIXES, UnitName
@@ -42,11 +42,25 @@ class Service(Resource):
 
     key: ClassVar[str] = "service"
 
-    service: UnitName = Field(kw_only=False)
+    service: UnitName
     running: bool | None = None
     enabled: bool | None = None
     on_change: tuple[Ref, ...] = ()
     action: Literal["restart", "reload"] = "restart"
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            service: str,
+            /,
+            *,
+            running: bool | None = None,
+            enabled: bool | None = None,
+            on_change: Sequence[str | Resource] = (),
+            action: Literal["restart", "reload"] = "restart",
+            needs: Sequence[str | Resource] = (),
+        ) -> None: ...
 
     @field_validator("service")
     @classmethod
@@ -72,7 +86,7 @@ class Service(Resource):
         files = {
             f"path:{folder}/{name}"
             for folder in ("/etc/systemd/system", "/lib/systemd/system", "/usr/lib/systemd/system")
-            for name in (unit, template, f"{unit}.d", f"{template}.d", f"/etc/default/{package}")
+            for name in (unit, template)
         }
         return frozenset({f"package:{package}", *files, *self.on_change})
 

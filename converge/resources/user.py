@@ -7,7 +7,7 @@ import binascii
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -54,7 +54,7 @@ class User(Resource):
     key: ClassVar[str] = "user"
     library: ClassVar[str] = EMIT
 
-    user: UserName = Field(kw_only=False)
+    user: UserName
     uid: int | None = Field(default=None, ge=0, le=4294967293)
     group: UserName | None = None
     """Primary group; one named like the user if not given."""
@@ -71,6 +71,29 @@ class User(Resource):
     absent: bool = False
     purge_home: bool = False
     """With `absent`: remove the home directory and mail spool too."""
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            user: str,
+            /,
+            *,
+            uid: int | None = None,
+            group: str | None = None,
+            groups: Sequence[str] = (),
+            groups_exclusive: bool = False,
+            shell: str | None = None,
+            home: str | None = None,
+            create_home: bool | None = None,
+            comment: str | None = None,
+            system: bool = False,
+            authorized_keys: Sequence[str] | None = None,
+            authorized_keys_exclusive: bool = False,
+            absent: bool = False,
+            purge_home: bool = False,
+            needs: Sequence[str | Resource] = (),
+        ) -> None: ...
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -98,6 +121,8 @@ class User(Resource):
         if self.absent:
             return frozenset({self.id, f"no-user:{self.user}"})
         tokens = {self.id, f"path:{self.likely_home}", f"group:{self.group or self.user}"}
+        if self.uid is not None:
+            tokens.add(f"uid:{self.uid}")
         return frozenset(tokens | {f"group:{name}" for name in self.groups})
 
     def requires(self) -> frozenset[str]:
@@ -109,11 +134,13 @@ class User(Resource):
         return frozenset(tokens)
 
     def forbids(self) -> Mapping[str, str]:
-        if self.authorized_keys is None:
-            return {}
-        path = f"{self.likely_home}/.ssh/authorized_keys"
-        why = f"both manage {path}"
-        return {f"file:{path}": why}
+        refused: dict[str, str] = {}
+        if self.uid is not None:
+            refused[f"uid:{self.uid}"] = f"both have the uid {self.uid}"
+        if self.authorized_keys is not None:
+            path = f"{self.likely_home}/.ssh/authorized_keys"
+            refused[f"file:{path}"] = f"both manage {path}"
+        return refused
 
     @classmethod
     def probe(cls, resources: Sequence[User], context: Context) -> str:
@@ -150,9 +177,9 @@ class User(Resource):
             elif word == "done":
                 done = True
             elif word.startswith("keys-"):
-                number, *more = rest.split(" ")
-                if number.isdigit():
-                    keys.setdefault(int(number), {})[word] = more
+                which, *more = rest.split(" ")
+                if which.isdigit():
+                    keys.setdefault(int(which), {})[word] = more
         if not done:
             return [UserState("unknown", "the probe gave no answer") for _ in resources]
         states: list[UserState] = []

@@ -1,0 +1,71 @@
+"""A plan: what would change on one host, as a value that can be stored, shown and approved."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from converge.changes import Change
+from converge.graph import digest
+from converge.render import render_plan
+from converge.resources import AnyResource
+
+
+class Plan(BaseModel):
+    """What is wanted on a host and what has to change for it.
+
+    `digest` covers host, resources and changes: two plans with the same digest would do the
+    same. Secret values are in none of them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str
+    resources: tuple[AnyResource, ...]
+    changes: tuple[Change, ...]
+    """In the order they are made; resources that are as wanted have none."""
+    digest: str = ""
+
+    @model_validator(mode="after")
+    def _sealed(self) -> Self:
+        actual = digest([
+            self.host,
+            [resource.model_dump(mode="json") for resource in self.resources],
+            [change.model_dump(mode="json") for change in self.changes],
+        ])
+        if self.digest and self.digest != actual:
+            raise ValueError("the plan was altered after it was made: its digest does not fit")
+        object.__setattr__(self, "digest", actual)
+        return self
+
+    @property
+    def empty(self) -> bool:
+        """Is the host as wanted?"""
+        return not self.changes
+
+    @property
+    def unchanged(self) -> int:
+        return len(self.resources) - len(self.changes)
+
+    def count(self, *actions: str) -> int:
+        return sum(change.action in actions for change in self.changes)
+
+    @property
+    def summary(self) -> str:
+        if self.empty:
+            return f"No changes. {self.unchanged} resources are as declared."
+        parts = [
+            f"{self.count('create')} to create",
+            f"{self.count('update')} to change",
+            f"{self.count('remove')} to remove",
+        ]
+        if self.count("unknown"):
+            parts.append(f"{self.count('unknown')} known after apply")
+        if self.count("blocked"):
+            parts.append(f"{self.count('blocked')} blocked")
+        return f"Plan: {', '.join(parts)}, {self.unchanged} unchanged."
+
+    def render(self) -> str:
+        """As people know it from Terraform: + create, ~ change, - remove, ? known after apply."""
+        return render_plan(self.host, self.changes, self.summary)

@@ -1,0 +1,121 @@
+"""Runs one script on a host: finds the shell, gets past sudo, hands back records."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+
+from converge.errors import HostFailed, HostUnsupported, SudoRefused
+from converge.framing import Reader, Record
+from converge.host import Host
+from converge.shell import quote
+from converge.transport import Exit, Process, Transport
+
+
+def command(host: Host, nonce: str, *, password: bool) -> str:
+    """What the host's login shell is asked to run; the script itself goes to standard input."""
+    if not host.sudo:
+        return "exec sh -s"
+    if not password:
+        return "exec env LC_ALL=C sudo -n -- sh -s"
+    # sudo reads a password only if it wants one: asked first, or the password would become the
+    # first line of the script. -k: no ticket of an earlier call may decide it.
+    ready = f"printf '%s ready\\n' {nonce}; exec sh -s"
+    script = (
+        "LC_ALL=C; export LC_ALL; if sudo -k -n -- true 2>/dev/null; then "
+        f"printf '%s ready\\n' {nonce}; exec sudo -n -- sh -s; "
+        f"else printf '%s ask\\n' {nonce}; exec sudo -k -S -p '' -- sh -c {quote(ready)}; fi"
+    )
+    return f"exec sh -c {quote(script)}"
+
+
+async def records(
+    transport: Transport,
+    host: Host,
+    nonce: str,
+    script: bytes,
+    password: bytes | None,
+    over: Callable[[tuple[str, ...]], bool] = lambda words: False,
+) -> AsyncGenerator[Record, None]:
+    """Runs `script` and yields its records until it says `rec .`, or begins one that is `over`.
+
+    Raises SudoRefused, HostUnsupported or HostFailed if it does not get to speak.
+    """
+    async with transport.run(command(host, nonce, password=password is not None)) as process:
+        reader = Reader(nonce)
+        heard = False
+        if not (host.sudo and password is not None):
+            await process.send(script, eof=True)
+            chunks = process.chunks()
+        else:
+            chunks = process.chunks()
+            await _handshake(process, chunks, host, nonce, script, password)
+        async for data in chunks:
+            for record in reader.feed(data):
+                heard = True
+                yield record
+            # The last word needs no successor: its body is empty.
+            if reader.open is not None and (reader.open == (".",) or over(reader.open)):
+                last = reader.finish()
+                if last is not None:
+                    yield last
+                return
+        last = reader.finish()
+        if last is not None:
+            heard = True
+            yield last
+        if not heard:
+            _explain(host, await process.wait())
+
+
+async def _handshake(
+    process: Process,
+    chunks: AsyncIterator[bytes],
+    host: Host,
+    nonce: str,
+    script: bytes,
+    password: bytes,
+) -> None:
+    seen = b""
+    asked = False
+    async for data in chunks:
+        seen += data
+        if f"{nonce} ready\n".encode() in seen:
+            await process.send(script, eof=True)
+            return
+        if not asked and f"{nonce} ask\n".encode() in seen:
+            asked = True
+            # One line and the end of input: a wrong password must not be followed by the script.
+            await process.send(password + b"\n")
+    _explain(host, await process.wait())
+
+
+def _explain(host: Host, exit: Exit) -> None:
+    """Raises for a script that never spoke."""
+    said = exit.stderr.decode(errors="replace").strip()
+    if host.sudo and ("sudo:" in said or "sudo" in said.partition("\n")[0]):
+        if "password is required" in said or "a terminal is required" in said:
+            raise SudoRefused(
+                "sudo asks for a password: give Host(sudo_password=<secret reference>), or allow"
+                " this user NOPASSWD in sudoers",
+                host=host.name,
+            )
+        if "incorrect password" in said or "Sorry, try again" in said:
+            raise SudoRefused("sudo refuses the password given", host=host.name)
+        if "not found" in said:
+            raise HostUnsupported("the host has no sudo", host=host.name)
+        raise SudoRefused(f"sudo refuses: {said.splitlines()[-1]}", host=host.name)
+    if exit.status in (126, 127):
+        raise HostUnsupported(f"no shell: {said or exit.status}", host=host.name)
+    raise HostFailed(
+        f"the script did not speak (exit {exit.status}): {said[-500:] or 'no output'}",
+        host=host.name,
+    )
+
+
+async def collect(
+    transport: Transport, host: Host, nonce: str, script: bytes, password: bytes | None
+) -> list[Record]:
+    stream = records(transport, host, nonce, script, password)
+    async with contextlib.aclosing(stream):
+        return [record async for record in stream]
