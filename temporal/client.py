@@ -8,6 +8,7 @@ print(await run.result())
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import inspect
 import re
@@ -174,13 +175,15 @@ async def connect(
     options: dict[str, Any] = dict(settings.client_profile.to_client_connect_config())
     options.update(target_host=settings.address, namespace=settings.namespace)
     try:
-        client = await Client.connect(
-            **options,
-            plugins=[OpsPlugin(catalogue)],
-            runtime=runtime,
-            connect_timeout=CONNECT_TIMEOUT,
-            identity=identity,
-        )
+        # The SDK's own timeout ends with the TCP connection; one that then says nothing takes 30 s.
+        async with asyncio.timeout(CONNECT_TIMEOUT.total_seconds() + 0.5):
+            client = await Client.connect(
+                **options,
+                plugins=[OpsPlugin(catalogue)],
+                runtime=runtime,
+                connect_timeout=CONNECT_TIMEOUT,
+                identity=identity,
+            )
     except (RuntimeError, OSError, ValueError) as error:
         raise explain_connect(error, settings) from error
     try:

@@ -19,9 +19,10 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.service import ConnectConfig, RPCError, ServiceClient
@@ -89,40 +90,75 @@ def locate(settings: Settings) -> Settings | None:
 
 
 @contextlib.asynccontextmanager
-async def embedded(settings: Settings) -> AsyncIterator[Record]:
+async def embedded(
+    settings: Settings, *, usual_ports: bool = True, await_end: bool = True
+) -> AsyncIterator[Record]:
     """The project's embedded server: started if it does not run, and then stopped at the end.
+
+    Args:
+        usual_ports: take 7233 and 8233 if they are free. Not for a throw-away server: commands of
+            other projects that find no server configured look on the default port.
+        await_end: wait until the server has ended. Without, it is told to end and does so within
+            about a second; a next one waits for that.
 
     Raises:
         ConfigError: the server's program is missing.
         ConnectError: it did not come up; shows the end of its log.
     """
     settings.state_dir.mkdir(parents=True, exist_ok=True)
-    with _exclusive(settings.state_dir / "server.lock") as mine:
-        if not mine:
-            yield await _wait_for_other(settings)
-            return
-        process, record = await _start_somewhere(settings)
-        try:
-            yield record
-        finally:
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    with (settings.state_dir / "server.lock").open("ab") as lock:
+        while not _taken(lock):
+            # Another command has it: its server is up, just starting, or just ending.
+            other = running(settings)
+            if other:
+                yield other
+                return
+            if time.monotonic() > deadline:
+                raise ConnectError(
+                    f"another process holds {lock.name} but no server came up. "
+                    "See which with `fuser` on that file."
+                )
+            await asyncio.sleep(0.05)
+        process, record = await _start_somewhere(settings, lock, usual_ports)
+    # From here on the server's process alone holds the lock: it is free when the server is gone,
+    # whatever becomes of us.
+    try:
+        yield record
+    finally:
+        if running(settings) == record:
             _record_file(settings).unlink(missing_ok=True)
+        process.terminate()
+        if await_end:
             await asyncio.to_thread(_stop, process)
 
 
-async def _start_somewhere(settings: Settings) -> tuple[subprocess.Popen[bytes], Record]:
+def _taken(lock: IO[bytes]) -> bool:
+    """Takes the lock if it is free; says whether it is ours."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+async def _start_somewhere(
+    settings: Settings, lock: IO[bytes], usual_ports: bool
+) -> tuple[subprocess.Popen[bytes], Record]:
     """On the usual ports if they are free, else on free ones.
 
     Between our look at a port and the server's use of it somebody may take it: then once more.
     """
-    try:
-        return await _start(settings, _free_port(_DEFAULT_PORT), _free_port(_DEFAULT_UI_PORT))
-    except ConnectError:
-        port = _free_port(0)
-        return await _start(settings, port, _free_port(0, taken=port))
+    with contextlib.suppress(ConnectError):
+        port = _free_port(_DEFAULT_PORT if usual_ports else 0)
+        ui_port = _free_port(_DEFAULT_UI_PORT if usual_ports else 0, taken=port)
+        return await _start(settings, lock, port, ui_port)
+    port = _free_port(0)
+    return await _start(settings, lock, port, _free_port(0, taken=port))
 
 
 async def _start(
-    settings: Settings, port: int, ui_port: int
+    settings: Settings, lock: IO[bytes], port: int, ui_port: int
 ) -> tuple[subprocess.Popen[bytes], Record]:
     log = settings.state_dir / "server.log"
     command = [
@@ -141,6 +177,7 @@ async def _start(
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
+            pass_fds=(lock.fileno(),),
             start_new_session=True,  # Ctrl-C is for us: workers drain before the server goes
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,
         )
@@ -190,20 +227,6 @@ async def _until_ready(
     )
 
 
-async def _wait_for_other(settings: Settings) -> Record:
-    """The server that another command of this project is running or just starting."""
-    deadline = time.monotonic() + READY_TIMEOUT_S
-    while time.monotonic() < deadline:
-        record = running(settings)
-        if record:
-            return record
-        await asyncio.sleep(0.05)
-    raise ConnectError(
-        f"another process holds {settings.state_dir / 'server.lock'} but no server came up. "
-        "See which with `fuser` on that file."
-    )
-
-
 def _stop(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.terminate()
@@ -223,18 +246,6 @@ def _program() -> str:
             "TEMPORAL_ADDRESS to a server that runs elsewhere."
         )
     return found
-
-
-@contextlib.contextmanager
-def _exclusive(path: Path) -> Iterator[bool]:
-    """Yields whether this process got the lock; the kernel frees it when the process dies."""
-    with path.open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
 
 
 def _record_file(settings: Settings) -> Path:
@@ -266,16 +277,16 @@ def _listens(host: str, port: int) -> bool:
 
 def _free_port(wanted: int, taken: int | None = None) -> int:
     """`wanted` if nobody has it, else one that the kernel says is free."""
-    for port in (wanted, 0):
-        if port and port == taken:
-            continue
+    for port in (wanted, 0, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((_LOOPBACK, port))
             except OSError:
                 continue
-            return int(probe.getsockname()[1])
+            found = int(probe.getsockname()[1])
+        if found != taken:
+            return found
     raise ConfigError("no free port on the loopback address")
 
 

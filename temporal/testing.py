@@ -52,7 +52,7 @@ async def environment(env: Mapping[str, str] | None = None) -> AsyncIterator[Env
         variables |= {"TEMPORAL_STATE_DIR": str(Path(folder) / "state"), **(env or {})}
         settings = config.load(variables)
         catalogue = registry.load(settings)
-        async with server.embedded(settings) as record:
+        async with server.embedded(settings, usual_ports=False) as record:
             here = settings.at(record.address, config.Origin("test"))
             ops = await client.connect(here, catalogue=catalogue)
             async with Crew(ops) as crew:

@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+from temporal.activities.automation.converging import check_answers, converge_host
 from temporal.activities.test import test_activity
 
 ACTIVITIES: list[Callable[..., Any]] = []
 
 ACTIVITIES.append(test_activity)
+ACTIVITIES.append(converge_host)
+ACTIVITIES.append(check_answers)

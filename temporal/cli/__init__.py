@@ -5,8 +5,11 @@ Nothing heavy is imported before a command runs: `--help` must answer at once.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -52,6 +55,13 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(labs.app, name="lab")
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Entry point of the command."""
-    sys.exit(guarded(app))
+    status = guarded(app)
+    # The SDK's threads may still be handing something to Python; an interpreter that takes itself
+    # apart meanwhile aborts ("PyGILState_Release"), and a finished run would look like a crash.
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # whoever read it has gone
+            stream.flush()
+    os._exit(status)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from temporal.cli.common import FAILED, Exit, settings, wrong
 
-FORMATS = ("human", "json", "sarif")
+Format = Literal["human", "json", "sarif"]
+FORMATS: tuple[Format, ...] = ("human", "json", "sarif")
 
 
 def check(
@@ -18,9 +19,9 @@ def check(
     """Find what is not wired or not deterministic; no server needed. Exit 1 on a finding."""
     from temporal import check as checks
 
-    form = "json" if as_json else format
-    if form not in FORMATS:
-        wrong(f"--format {form!r} is not one of {', '.join(FORMATS)}")
+    form = next((known for known in FORMATS if known == ("json" if as_json else format)), None)
+    if form is None:
+        wrong(f"--format {format!r} is not one of {', '.join(FORMATS)}")
     findings = checks.run(settings())
     print(checks.render(findings, form))
     if findings:

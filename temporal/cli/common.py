@@ -92,7 +92,9 @@ def console(*, stderr: bool = False) -> Console:
     """Rich's console; plain where the output is no terminal."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=False)
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else 200
+    return Console(stderr=stderr, highlight=False, width=width)
 
 
 def settings(**overrides: Any) -> Settings:
@@ -129,7 +131,7 @@ async def session(
     from temporal import registry
 
     catalogue = registry.load(chosen)
-    async with server.embedded(chosen) as record:
+    async with server.embedded(chosen, usual_ports=False, await_end=False) as record:
         if not quiet:
             say(
                 "No Temporal server is configured or running: using an embedded one for this "

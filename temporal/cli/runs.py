@@ -56,16 +56,18 @@ def list_(
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for name in ("id", "workflow", "status", "started", "took", "by"):
-        table.add_column(name, no_wrap=True, overflow="ellipsis")
+    for name in ("id", "status", "started", "took"):
+        table.add_column(name, no_wrap=True, overflow="ignore")  # an id is there to be copied
+    table.add_column("by", overflow="ellipsis", no_wrap=True)
+    table.add_column("workflow", overflow="ellipsis", no_wrap=True)
     for run in found:
         table.add_row(
             run.id,
-            run.workflow,
             f"[{STYLES.get(run.status, 'white')}]{run.status}[/]",
-            clock(run.started),
+            brief(run.started),
             took(run.seconds),
             run.started_by,
+            run.workflow,
         )
     console().print(table)
 
@@ -162,6 +164,13 @@ def print_report(out: Console, found: RunReport) -> None:
 def clock(when: datetime) -> str:
     """Local date and time, to the second."""
     return when.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def brief(when: datetime) -> str:
+    """Local time of day, with the date where it is not today's."""
+    local = when.astimezone()
+    today = local.date() == datetime.now(local.tzinfo).date()
+    return local.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M")
 
 
 def took(seconds: float) -> str:

@@ -1,7 +1,9 @@
 """Every workflow, registered. Add yours at the end: import it, then append it."""
 
+from temporal.workflows.automation.provision_server import ProvisionServer
 from temporal.workflows.test import TestWorkflow
 
 WORKFLOWS: list[type] = []
 
 WORKFLOWS.append(TestWorkflow)
+WORKFLOWS.append(ProvisionServer)

@@ -1,13 +1,13 @@
 """Specs of the domain automation: servers and what they should be like.
 
-    host: admin@web1.example.org
-    resources:
-      - package: nginx
-      - service: nginx
-        running: true
-    answers:
-      - http: /
-        contains: Welcome
+host: admin@web1.example.org
+resources:
+  - package: nginx
+  - service: nginx
+    running: true
+answers:
+  - http: /
+    contains: Welcome
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from converge import AnyResource
-from converge.reports import Report
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from converge import AnyResource
+from converge.reports import Report
 from temporal.shared.secrets import SecretRef
 
-_SHORT = re.compile(r"(?:(?P<user>[^@\s]+)@)?(?P<address>\[[0-9a-fA-F:]+\]|[^@:\s]+)(?::(?P<port>\d+))?")
+_SHORT = re.compile(
+    r"(?:(?P<user>[^@\s]+)@)?(?P<address>\[[0-9a-fA-F:]+\]|[^@:\s]+)(?::(?P<port>\d+))?"
+)
 
 
 class _Spec(BaseModel):

@@ -67,8 +67,15 @@ def parse(text: str, model: type[T], name: str) -> T:
         return adapter.validate_python(_construct(node))
     except ValidationError as error:
         known = set(_property_names(adapter.json_schema()))
-        lines = [_finding(item, node, name, known) for item in error.errors(include_url=False)]
-        raise SpecError("\n".join(dict.fromkeys(lines))) from None
+        items = error.errors(include_url=False)
+        deeper = {item["loc"][:-1] for item in items} | {item["loc"][:-2] for item in items}
+        found = [
+            _finding(item, node, name, known)
+            for item in items
+            # Items that do not fit are dropped, and then there are too few: that is no finding.
+            if not (item["type"] == "too_short" and item["loc"] in deeper)
+        ]
+        raise SpecError("\n".join(line for _, line in sorted(dict.fromkeys(found)))) from None
 
 
 def _compose(text: str, name: str) -> yaml.Node:
@@ -125,19 +132,19 @@ def _construct(node: yaml.Node) -> Any:
         loader.dispose()
 
 
-def _finding(item: Any, root: yaml.Node, name: str, known: set[str]) -> str:
+def _finding(item: Any, root: yaml.Node, name: str, known: set[str]) -> tuple[int, str]:
     line, path = _locate(root, item["loc"])
     message = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     if item["type"] == "extra_forbidden":
         field = str(item["loc"][-1])
         near = difflib.get_close_matches(field, known, n=2, cutoff=0.6)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        return f"{name}:{line}: {path}: there is no such field{hint}"
+        return line, f"{name}:{line}: {path}: there is no such field{hint}"
     if item["type"] == "missing":
-        return f"{name}:{line}: {path}: is missing"
+        return line, f"{name}:{line}: {path}: is missing"
     shown = repr(item.get("input"))
     shown = shown if len(shown) <= _MAX_SHOWN else shown[: _MAX_SHOWN - 1] + "…"
-    return f"{name}:{line}: {path or 'the spec'}: {message} (it is {shown})"
+    return line, f"{name}:{line}: {path or 'the spec'}: {message} (it is {shown})"
 
 
 def _locate(root: yaml.Node, loc: tuple[int | str, ...]) -> tuple[int, str]:
@@ -149,9 +156,10 @@ def _locate(root: yaml.Node, loc: tuple[int | str, ...]) -> tuple[int, str]:
     node, line, path = root, root.start_mark.line + 1, ""
     for position, part in enumerate(loc):
         found = None
+        last = position == len(loc) - 1
         if isinstance(node, yaml.MappingNode):
             found = next(((k, v) for k, v in node.value if k.value == part), None)
-        if found:
+        if found and (last or not isinstance(found[1], yaml.ScalarNode)):
             line, node = found[0].start_mark.line + 1, found[1]
             path += f".{part}" if path else str(part)
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
@@ -159,7 +167,7 @@ def _locate(root: yaml.Node, loc: tuple[int | str, ...]) -> tuple[int, str]:
                 node = node.value[part]
                 line = node.start_mark.line + 1
                 path += f"[{part}]"
-        elif position == len(loc) - 1 and isinstance(part, str) and part.isidentifier():
+        elif last and isinstance(part, str) and part.isidentifier():
             path += f".{part}" if path else str(part)
     return line, path
 

@@ -1,0 +1,1 @@
+"""Automation: server provisioning, and what follows from it."""

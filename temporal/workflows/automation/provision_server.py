@@ -1,0 +1,30 @@
+"""ProvisionServer: brings one server to its declared state and looks at what it answers."""
+
+from temporalio import workflow
+
+from converge.reports import Report
+from temporal.shared.specs.automation import (
+    Answered,
+    CheckAnswers,
+    ConvergeHost,
+    Provisioned,
+    ServerSpec,
+)
+
+
+@workflow.defn
+class ProvisionServer:
+    """Brings one server to its declared state and looks at what it answers."""
+
+    @workflow.run
+    async def run(self, spec: ServerSpec) -> Provisioned:
+        """Fails if a resource is not as wanted afterwards, or an answer does not come."""
+        report: Report = await workflow.execute_activity(
+            "converge_host", ConvergeHost(host=spec.host, resources=spec.resources)
+        )
+        answers: tuple[Answered, ...] = ()
+        if spec.answers:
+            answers = await workflow.execute_activity(
+                "check_answers", CheckAnswers(host=spec.host, answers=spec.answers)
+            )
+        return Provisioned(report=report, answers=answers)
