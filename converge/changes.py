@@ -15,7 +15,7 @@ Action = Literal["create", "update", "remove", "unknown", "blocked"]
 class FieldChange(BaseModel):
     """One field: what was found and what is wanted. None = not there."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     field: str
     before: str | None
@@ -29,7 +29,7 @@ class Change(BaseModel):
     `blocked`: this cannot be done, and `why` says what stands in the way.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     resource: str
     action: Action

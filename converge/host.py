@@ -16,7 +16,7 @@ class Host(BaseModel):
         Host("web1.example.org", user="admin", sudo=True)
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     address: str
     """Name or address, as ssh takes it."""

@@ -19,7 +19,7 @@ class Plan(BaseModel):
     same. Secret values are in none of them.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     host: str
     resources: tuple[AnyResource, ...]

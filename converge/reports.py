@@ -19,7 +19,7 @@ Status = Literal["unchanged", "changed", "failed", "skipped", "unknown"]
 class Outcome(BaseModel):
     """One resource. The status is what the probe saw afterwards, not what a command returned."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     resource: str
     status: Status
@@ -46,7 +46,7 @@ class Outcome(BaseModel):
 class Report(BaseModel):
     """All of an apply."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     host: str
     run_id: str

@@ -75,6 +75,12 @@ class Around:
     provided: frozenset[str] = frozenset()
     """Tokens of everything declared: "user:deploy", "group:deploy", "path:/srv"."""
 
+    @property
+    def bringers(self) -> str:
+        """The packages in few words."""
+        first, others = self.packages[:2], len(self.packages) - 2
+        return ", ".join(first) + (f" or {others} more" if others > 0 else "")
+
 
 @dataclass(frozen=True)
 class Context:
@@ -100,7 +106,7 @@ class Item(Generic[R]):
 class Resource(BaseModel):
     """Base of all resource types. The field named like the type carries the name."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     key: ClassVar[str]
     coalesces: ClassVar[bool] = False

@@ -58,6 +58,7 @@ def unit_script(
         *(_step(k, step, spec, states, context) for k, step in enumerate(planned)),
         probes(spec, Context(secrets=context.secrets, want_content=False)),
         'rm -rf -- "$T"',
+        'printf "%s\\n" "$ID.$N" >"$S/token"',
         "trap - TERM INT",
         "rec end ok",
     ]
@@ -113,7 +114,8 @@ found=; [ ! -r "$S/token" ] || found=$(cat "$S/token")
 if [ "$found" != "$expected" ]; then
   rm -rf -- "$T"; rec end stale; exit 0
 fi
-printf '%s\n' "$ID.$N" >"$S/token"
+# Moved at the start and at the end: whoever looked at the host in between must look again.
+printf '%s\n' "$ID.$N begun" >"$S/token"
 mkdir -p "$S/pending"
 """ + rf"""
 n=0

@@ -207,6 +207,9 @@ class File(Resource):
         if state.status == "unknown":
             return Change(resource=self.id, action="unknown", why=state.why)
         if self.absent:
+            if state.status == "absent" and around.packages:
+                why = f"not there now, {around.bringers} may bring it"
+                return Change(resource=self.id, action="unknown", why=why)
             if state.status == "absent":
                 return None
             if state.kind == "directory":
@@ -224,7 +227,7 @@ class File(Resource):
             if has_body:
                 return self._create(around)
             if around.packages:
-                why = f"the file is not there yet, {', '.join(around.packages)} may bring it"
+                why = f"the file is not there yet, {around.bringers} may bring it"
                 return Change(resource=self.id, action="unknown", why=why)
             return self._blocked("the file is not there, and no content is given to make it")
         return self._update(state)
@@ -240,7 +243,7 @@ class File(Resource):
             fields.append(FieldChange(field="content", before=None, after=SENSITIVE))
         else:
             diff = _unified(self.file, b"", (self.content or "").encode())
-        why = f"unless {', '.join(around.packages)} brings it" if around.packages else ""
+        why = f"unless {around.bringers} brings it" if around.packages else ""
         return Change(resource=self.id, action="create", fields=tuple(fields), diff=diff, why=why)
 
     def _update(self, state: FileState) -> Change | None:

@@ -181,15 +181,14 @@ class Service(Resource):
         return Change(resource=self.id, action="update", fields=tuple(fields))
 
     def _diff_absent(self, around: Around) -> Change | None:
-        if not self.running and not self.enabled:
+        if not self.running and not self.enabled and not around.packages:
             return None  # what is not there neither runs nor starts at boot
         if around.packages:
-            names = ", ".join(around.packages)
             wanted = {"running": self.running, "enabled": self.enabled}
             return Change(
                 resource=self.id,
                 action="unknown",
-                why=f"the unit is not there yet, {names} may bring it",
+                why=f"the unit is not there yet, {around.bringers} may bring it",
                 fields=tuple(
                     FieldChange(field=name, before=KNOWN_AFTER_APPLY, after=_yes(value))
                     for name, value in wanted.items()

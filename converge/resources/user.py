@@ -212,6 +212,9 @@ class User(Resource):
         if state.status == "unknown":
             return Change(resource=self.id, action="unknown", why=state.why)
         if self.absent:
+            if state.status == "absent" and around.packages:
+                why = f"not there now, {around.bringers} may bring it"
+                return Change(resource=self.id, action="unknown", why=why)
             if state.status == "absent":
                 return None
             gone = FieldChange(field="uid", before=str(state.uid), after=None)
@@ -236,7 +239,7 @@ class User(Resource):
         fields += self._new_groups(state)
         if self.authorized_keys:
             fields.append(_keys_field(b"", self._merged(state)))
-        why = f"unless {', '.join(around.packages)} brings it" if around.packages else ""
+        why = f"unless {around.bringers} brings it" if around.packages else ""
         return Change(resource=self.id, action="create", fields=tuple(fields), why=why)
 
     def _update(self, state: UserState) -> Change | None:
