@@ -236,7 +236,10 @@ def _named_by(settings: Settings, name: str) -> str:
 
 def explain_connect(error: BaseException, settings: Settings) -> ConnectError:
     """What a failed connection means, and which setting to look at."""
-    text = _inner_message(str(error))
+    if isinstance(error, TimeoutError):
+        text = f"silence for {CONNECT_TIMEOUT.total_seconds():.0f} s after the connection was made"
+    else:
+        text = _inner_message(str(error))
     where = f"{settings.address} ({_named_by(settings, 'address')})"
     low = text.lower()
     if any(word in low for word in ("certificate", "tls", "handshake", "invalidcontenttype")):

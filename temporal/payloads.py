@@ -20,7 +20,7 @@ from temporalio.contrib.pydantic import PydanticPayloadConverter
 from temporalio.converter import DataConverter, DefaultFailureConverter, PayloadConverter
 
 from temporal.shared.errors import NotSerialisable, PayloadTooLarge, Permanent
-from temporal.shared.secrets import redactor
+from temporal.shared.secrets import HIDDEN_INPUT, redactor
 
 PAYLOAD_LIMIT = 2 * 1024 * 1024
 """Bytes; the server's default `limit.blobSize.error`, which Temporal Cloud does not raise."""
@@ -55,7 +55,9 @@ class OpsPayloadConverter(PydanticPayloadConverter):
                     f"the limit of Temporal is {_size(PAYLOAD_LIMIT)}. "
                     "Keep big data in a file or store and pass a reference to it."
                 )
-            clean = redactor.redact_json(payload.data)
+            encoding = payload.metadata.get("encoding", b"")
+            redact = redactor.redact_json if encoding[:5] == b"json/" else redactor.redact_bytes
+            clean = redact(payload.data)
             if clean is not payload.data:
                 payload.data = clean
         return payloads
@@ -100,11 +102,18 @@ def explain_validation(error: ValidationError) -> str:
     lines = []
     for item in error.errors(include_url=False):
         where = ".".join(str(part) for part in item["loc"]) or "the value"
-        shown = repr(item.get("input"))
-        shown = shown if len(shown) <= 80 else shown[:77] + "..."
         message = item["msg"].removeprefix("Value error, ")
+        if item["type"] in _NOTHING_TO_SHOW:
+            lines.append(f"{where}: {message}")
+            continue
+        shown = redactor.redact(repr(item.get("input")))
+        shown = shown if len(shown) <= 80 else shown[:77] + "..."
         lines.append(f"{where}: {message}, but it is {shown}")
     return f"does not fit {error.title}: " + "; ".join(lines)
+
+
+# Of a missing field pydantic shows what is around it: no help, and there may be a secret in it.
+_NOTHING_TO_SHOW = (HIDDEN_INPUT, "missing", "missing_argument")
 
 
 def _size(count: int) -> str:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 from typing import Any
 
 from temporalio import workflow
 from temporalio.plugin import SimplePlugin
 from temporalio.worker import (
+    ExecuteWorkflowInput,
     Interceptor,
     StartActivityInput,
     StartChildWorkflowInput,
@@ -24,10 +26,15 @@ from temporalio.worker import (
     WorkflowRunner,
 )
 
-from temporal.payloads import data_converter
+from temporal.payloads import BadPayload, data_converter
 from temporal.registry import Registry
 from temporal.sandbox import OpsSandboxRunner
+from temporal.shared.errors import Permanent, UnknownName
 from temporal.shared.options import ActivityOptions, effective_options
+
+
+class UnknownChild(Permanent):
+    """A workflow starts a child that is not registered, and names no queue of others for it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +57,7 @@ class _Outbound(WorkflowOutboundInterceptor):
         if input.heartbeat_timeout is None:
             input.heartbeat_timeout = filled.options.heartbeat
         if input.task_queue is None:
-            input.task_queue = filled.queue
+            input.task_queue = filled.queue or self._defaults.answering(workflow.info().task_queue)
         return super().start_activity(input)
 
     def start_local_activity(self, input: StartLocalActivityInput) -> workflow.ActivityHandle[Any]:
@@ -64,6 +71,12 @@ class _Outbound(WorkflowOutboundInterceptor):
         if entry:
             input.task_queue = input.task_queue or entry.queue
             input.ret_type = input.ret_type or entry.ret_type
+        elif input.task_queue is None and not workflow.unsafe.is_replaying():
+            # Its first task would fail on every worker, for ever, and this run would wait as long.
+            try:
+                self._defaults.registry.workflow(input.workflow)
+            except UnknownName as error:
+                raise UnknownChild(str(error)) from None
         return await super().start_child_workflow(input)
 
 
@@ -80,6 +93,21 @@ def _fill_times(input: StartActivityInput | StartLocalActivityInput, filled: _Fi
         input.ret_type = filled.ret_type
 
 
+def _refuse_wrong_count(input: ExecuteWorkflowInput) -> None:
+    """Ends a run that a foreign client started with too few or too many values: Python's TypeError
+    would make its first task fail for ever. In a replay it was the code that changed, so it waits.
+    """
+    try:
+        inspect.signature(input.run_fn).bind(None, *input.args)
+    except TypeError as error:
+        if not workflow.unsafe.is_replaying():
+            name = workflow.info().workflow_type
+            raise BadPayload(
+                f"the input of workflow {name} does not fit: {error} "
+                f"({len(input.args)} value(s) were given)"
+            ) from None
+
+
 class Defaults(Interceptor):
     """Fills in what calls leave open. One instance a registry."""
 
@@ -89,6 +117,7 @@ class Defaults(Interceptor):
             name: _Filled(effective_options(entry.target), entry.queue, entry.ret_type)
             for name, entry in registry.activities.items()
         }
+        self._queues = sorted({entry.queue for entry in registry.activities.values()})
         # Nobody offers it, so a retry cannot help: the first answer ends the activity.
         base = effective_options(None)
         assert base.retry is not None
@@ -97,8 +126,13 @@ class Defaults(Interceptor):
         self._inbound: type[WorkflowInboundInterceptor] | None = None
 
     def activity(self, name: str) -> _Filled:
-        """What a call of activity `name` gets; an unknown one goes to the workflow's own queue."""
+        """What a call of activity `name` gets."""
         return self._activities.get(name, self._unknown)
+
+    def answering(self, queue: str) -> str:
+        """A queue whose workers take activities, if only to say that they do not know this one:
+        `queue` if there are any on it. On a queue of workflows alone nobody would ever answer."""
+        return queue if queue in self._queues or not self._queues else self._queues[0]
 
     def workflow_interceptor_class(
         self, input: WorkflowInterceptorClassInput
@@ -110,6 +144,10 @@ class Defaults(Interceptor):
             class Inbound(WorkflowInboundInterceptor):
                 def init(self, outbound: WorkflowOutboundInterceptor) -> None:
                     super().init(_Outbound(outbound, defaults))
+
+                async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
+                    _refuse_wrong_count(input)
+                    return await super().execute_workflow(input)
 
             self._inbound = Inbound
         return self._inbound

@@ -134,7 +134,7 @@ def _packages(settings: Settings, problems: list[str]) -> Iterator[ModuleType]:
         sys.path.insert(0, here)  # a console script does not have the working folder on its path
     wanted = [(name, str(settings.origin("modules"))) for name in settings.modules]
     for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        wanted.append((point.value, f"entry point {point.name!r} of group {ENTRY_POINTS}"))
+        wanted.append((point.module, f"entry point {point.name!r} of group {ENTRY_POINTS}"))
     seen = {"temporal"}
     for name, origin in wanted:
         if name in seen:

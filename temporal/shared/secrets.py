@@ -26,6 +26,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
 
 from temporal.shared.errors import SecretError
 
@@ -35,27 +36,43 @@ _FORM = re.compile(r"(env|file|exec)://(.+)", re.DOTALL)
 _SHORT = 4
 _LINE = 8
 
+HIDDEN_INPUT = "secret_reference"
+"""Type of the validation errors of which the input is never shown."""
+
 
 def check_reference(value: str) -> str:
     """`value` if it is a well-formed reference.
 
     Raises:
-        ValueError: it is not; the message does not repeat the value, since it may be a secret that
-            was put where its reference belongs.
+        ValueError: it is not; neither the message nor what is made of it by
+            `payloads.explain_validation` repeats the value, since it may be a secret that was put
+            where its reference belongs.
     """
     found = _FORM.fullmatch(value)
     if not found:
-        raise ValueError(
+        raise _refused(
             "must be a secret reference: env://NAME, file:///path or exec://command arg ..."
         )
     scheme, rest = found.groups()
+    if "\0" in rest:
+        raise _refused("must not contain a NUL character")
     if scheme == "file" and not rest.startswith("/"):
-        raise ValueError("file:// needs an absolute path, as in file:///etc/app/key")
+        raise _refused("file:// needs an absolute path, as in file:///etc/app/key")
     if scheme == "env" and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", rest):
-        raise ValueError("env:// needs the name of a variable, as in env://DB_PASSWORD")
+        raise _refused("env:// needs the name of a variable, as in env://DB_PASSWORD")
     if scheme == "exec":
-        shlex.split(rest)
+        try:
+            argv = shlex.split(rest)
+        except ValueError as error:
+            raise _refused(f"exec:// cannot be split into arguments: {error}") from None
+        if not argv or not argv[0]:
+            raise _refused("exec:// needs a command, as in exec://pass show db/app")
     return value
+
+
+def _refused(message: str) -> PydanticCustomError:
+    """A ValueError whose type tells that the refused value must not be shown."""
+    return PydanticCustomError(HIDDEN_INPUT, message)
 
 
 SecretRef = Annotated[str, AfterValidator(check_reference)]
@@ -71,24 +88,17 @@ class Redactor:
         self._pattern: re.Pattern[str] | None = None
 
     def add(self, reference: str, secret: bytes) -> None:
-        """Remember `secret`, in each form in which it could show: as it is, line by line, base64,
-        URL-encoded, quoted for a shell, escaped in JSON."""
+        """Remember `secret`, in each form in which it could show: as it is, line by line, base64
+        (also inside of longer base64, as in an Authorization header), hex, URL-encoded, quoted for
+        a shell, escaped in JSON or by Python."""
         mark = f"[secret {reference}]"
         text = secret.decode("utf-8", "surrogateescape")
         forms = {text, text.strip()}
+        for form in [form for form in forms if form]:
+            forms |= _encoded(form.encode("utf-8", "surrogateescape"))
         forms |= {line.strip() for line in text.splitlines() if len(line.strip()) >= _LINE}
         for form in list(forms):
-            raw = form.encode("utf-8", "surrogateescape")
-            forms |= {
-                json.dumps(form)[1:-1],
-                json.dumps(form, ensure_ascii=False)[1:-1],
-                shlex.quote(form),
-                form.replace("'", "'\\''"),
-                form.replace("'", "'\"'\"'"),
-                quote(raw, safe=""),
-            }
-            if len(raw) >= _SHORT:
-                forms |= {base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode()}
+            forms |= _quoted(form)
         with self._lock:
             self._marks.update({form: mark for form in forms if form})
             longest_first = sorted(self._marks, key=len, reverse=True)
@@ -102,14 +112,26 @@ class Redactor:
         return pattern.sub(lambda found: self._marks.get(found.group(), "[secret]"), text)
 
     def redact_json(self, data: bytes) -> bytes:
-        """JSON `data` with every known secret inside its strings replaced; same bytes if none is."""
+        """JSON `data` with every known secret inside its strings replaced; same bytes if none is.
+
+        Numbers stay as they are: a count that equals somebody's PIN is still a count.
+        """
         pattern = self._pattern
-        if pattern is None or not pattern.search(data.decode("utf-8", "surrogateescape")):
+        # Without a backslash nothing is escaped: what is not found here is not inside either.
+        if pattern is None or not (b"\\" in data or pattern.search(_text(data))):
             return data
         try:
-            return json.dumps(self._walk(json.loads(data)), separators=(",", ":")).encode()
+            value = json.loads(data)
         except ValueError:
-            return data
+            return self.redact_bytes(data)
+        clean = self._walk(value)
+        return data if clean == value else json.dumps(clean, separators=(",", ":")).encode()
+
+    def redact_bytes(self, data: bytes) -> bytes:
+        """`data` of any kind with every known secret replaced; same bytes if none is there."""
+        text = _text(data)
+        clean = self.redact(text)
+        return data if clean == text else clean.encode("utf-8", "surrogateescape")
 
     def _walk(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -119,6 +141,40 @@ class Redactor:
         if isinstance(value, dict):
             return {self.redact(key): self._walk(item) for key, item in value.items()}
         return value
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _encoded(raw: bytes) -> set[str]:
+    """The encodings of `raw` that hide its characters."""
+    forms = {raw.decode("utf-8", "replace"), raw.decode("latin-1"), repr(raw)[2:-1]}
+    if len(raw) < _SHORT:
+        return forms
+    forms |= {raw.hex(), raw.hex().upper()}
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        forms.add(encode(raw).decode())
+        for before in range(3):
+            # The characters that `raw` alone decides, with `before` bytes (mod 3) ahead of it.
+            inner = encode(bytes(before) + raw).decode()
+            inner = inner[-(-before * 8 // 6) : (before + len(raw)) * 8 // 6]
+            if len(inner) >= _LINE:
+                forms.add(inner)
+    return forms
+
+
+def _quoted(form: str) -> set[str]:
+    """`form` as it stands inside of JSON, Python, a shell's quotes or a URL."""
+    return {
+        json.dumps(form)[1:-1],
+        json.dumps(form, ensure_ascii=False)[1:-1],
+        repr(form)[1:-1],
+        shlex.quote(form),
+        form.replace("'", "'\\''"),
+        form.replace("'", "'\"'\"'"),
+        quote(form.encode("utf-8", "surrogateescape"), safe=""),
+    }
 
 
 def _as_pattern(form: str) -> str:
@@ -194,7 +250,7 @@ def _from_command(line: str) -> bytes:
     except subprocess.TimeoutExpired:
         raise SecretError(f"exec://{line}: no answer within {EXEC_TIMEOUT_S:.0f} s") from None
     if done.returncode:
-        said = redactor.redact(done.stderr.decode(errors="replace").strip()[-500:])
+        said = redactor.redact(done.stderr.decode(errors="replace").strip())[-500:]
         raise SecretError(f"exec://{line}: exit status {done.returncode}: {said}")
     return _without_last_newline(done.stdout)
 
