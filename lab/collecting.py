@@ -32,10 +32,12 @@ def gc(root: Path | str | None = None) -> list[str]:
         removed.append(f"lab {lab.name} of the dead process {owner.pid} ({len(names)} servers)")
     for entry in registry.entries():
         if not (entry.root / "labs" / entry.name).exists():
-            with locked(entry.root / "locks" / f"lab-{entry.name}", wait=False) as mine:
+            lock = entry.root / "locks" / f"lab-{entry.name}"
+            with locked(lock, wait=False) as mine:
                 if mine and not (entry.root / "labs" / entry.name).exists():
                     remove_remains(entry.token)
                     registry.unregister(entry.token)
+                    lock.unlink(missing_ok=True)
                     removed.append(f"what lab {entry.name} left (its state folder is gone)")
     removed += [f"base image {name}" for name in base.collect(root)]
     for pool in (root / "debs").glob("*"):

@@ -129,33 +129,29 @@ class Lab:
         """
         if not 0 <= count <= MAX_MACHINES:
             raise LabError(f"{count} servers asked for", do=f"ask for 0 to {MAX_MACHINES}")
-        return self._bring_up(release, on_event, lambda running: max(0, count - running))
+        return self._bring_up(
+            release, on_event, lambda running: max(0, count - running), replace_dead=True
+        )
 
     def add(
         self, count: int = 1, release: str = "bookworm", on_event: OnEvent = _silent
     ) -> list[Machine]:
-        """Start `count` fresh servers beside those that run; returns the new ones."""
-        before = {record.name for record in self._records() if record.state() != "dead"}
-        after = self._bring_up(release, on_event, lambda running: count)
+        """Start `count` fresh servers beside all there are; returns the new ones."""
+        before = set(self._machine_names())
+        after = self._bring_up(release, on_event, lambda running: count, replace_dead=False)
         return [machine for machine in after if machine.name not in before]
 
     def _bring_up(
-        self, release: str, say: OnEvent, how_many: Callable[[int], int]
+        self, release: str, say: OnEvent, how_many: Callable[[int], int], *, replace_dead: bool
     ) -> list[Machine]:
         if reasons := missing(self.root):
             raise LabMissing(reasons)
         image = base.ensure(self.root, release, say)
         with locked(self._lock):
             subnet = self._open(say)
-            for record in self._records():
-                if record.release == release and record.state() == "dead":
-                    say(f"{record.name} is dead: removed")
-                    self._remove(record.name)
-            for name in self._machine_names():
-                if Record.read(self._machine_folder(name)) is None:
-                    self._remove(name)
+            self._clear(release if replace_dead else None, say)
             existing = self._records()
-            waiting = [one for one in existing if one.release == release]
+            waiting = [one for one in existing if one.release == release and one.state() != "dead"]
             new = self._numbers(how_many(len(waiting)), {one.number for one in existing})
             with ThreadPoolExecutor(_BOOTS_AT_ONCE) as pool:
                 started = list(
@@ -166,6 +162,16 @@ class Lab:
             self._each([*unready, *started], lambda one, stop: self._boot(one, say, stop))
             wanted = {one.name for one in [*waiting, *started]}
             return [machine for machine in self.machines() if machine.name in wanted]
+
+    def _clear(self, release: str | None, say: OnEvent) -> None:
+        """Remove the dead servers of `release`, and folders a crash left without a record."""
+        for name in self._machine_names():
+            record = Record.read(self._machine_folder(name))
+            if record is None:
+                self._remove(name)
+            elif record.release == release and record.state() == "dead":
+                say(f"{name} is dead: removed")
+                self._remove(name)
 
     def _numbers(self, count: int, taken: set[int]) -> list[int]:
         free = [number for number in range(1, MAX_MACHINES + 1) if number not in taken]
@@ -275,9 +281,10 @@ class Lab:
         Without names the lab goes too: keys, bridge, nft table, control groups, subnet.
         Also cleans what a killed process left. Down of what is not there is fine.
         """
+        names = None if names is None else set(names)
         with locked(self._lock):
             known = self._machine_names()
-            wanted = known if names is None else [name for name in names if name in known]
+            wanted = [name for name in known if names is None or name in names]
             for name in wanted:
                 self._remove(name)
             if names is None:
@@ -299,6 +306,7 @@ class Lab:
         if self.folder.exists():
             shutil.rmtree(self.folder)
         registry.unregister(self.token)
+        self._lock.unlink(missing_ok=True)  # held here: see store.locked
 
     # ----------------------------------------------------------------- faults
 

@@ -87,6 +87,7 @@ _FILES = {
     "etc/systemd/journald.conf.d/10-lab.conf": _JOURNALD,
     "etc/systemd/system/lab-network.service": _NETWORK_UNIT,
     "etc/apt/apt.conf.d/90lab": _APT,
+    "etc/default/locale": "LANG=C.UTF-8\n",
     "etc/fstab": "",
 }
 

@@ -71,20 +71,35 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 @contextmanager
-def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[bool]:
+def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
     """Hold the lock file `path`; yields False when `wait` is off and somebody else holds it.
 
-    The kernel drops the lock with the process that held it, so a kill -9 leaves none behind.
+    The kernel drops the lock with the process that held it, so a kill -9 leaves none
+    behind. The holder may delete the file: who waited on the deleted one then sees
+    that it is not the one at `path` any more, and takes that.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    kind = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(handle, kind if wait else kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
+            try:
+                fcntl.flock(handle, kind)
+            except BlockingIOError:
+                yield False
+                return
+            if not _still_at(path, handle):
+                continue
+            yield True
             return
-        yield True
-    finally:
-        os.close(handle)
+        finally:
+            os.close(handle)
+
+
+def _still_at(path: Path, handle: int) -> bool:
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    mine = os.fstat(handle)
+    return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)

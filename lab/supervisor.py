@@ -37,7 +37,7 @@ while :; do
     SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 exec systemd-nspawn --quiet --settings=no --boot \\
       --directory="$folder/root" --machine="$machine" --network-bridge="$bridge" \\
       --keep-unit --register=no --link-journal=no --resolv-conf=off --timezone=off \\
-      --console=read-only --suppress-sync=yes systemd.show_status=1
+      --console=read-only --suppress-sync=yes --rlimit=NOFILE=1024:524288 systemd.show_status=1
   ) || status=$?
   [ "$status" -eq 133 ] || exit "$status"
   echo "lab: the server reboots"
