@@ -75,6 +75,9 @@ class Settings(BaseSettings):
     activity_slots: int = Field(
         100, ge=1, le=10_000, description="activities at once in one worker; also its threads"
     )
+    heartbeat_every: float = Field(
+        5.0, gt=0, le=60, description="seconds between two heartbeats that reach the server"
+    )
     health_address: str = Field(
         "127.0.0.1:0", description="/livez, /readyz, /metrics of a worker; port 0: any free one"
     )
@@ -140,6 +143,13 @@ class Settings(BaseSettings):
         moved = self.model_copy(update={"address": address})
         moved._origins = {**self._origins, "address": origin}
         return moved
+
+    def lively(self) -> Settings:
+        """These settings for a server of our own, where a heartbeat costs nothing: progress is
+        seen at once, unless somebody said otherwise."""
+        if "heartbeat_every" in self._origins:
+            return self
+        return self.model_copy(update={"heartbeat_every": 0.25})
 
     @property
     def client_profile(self) -> ClientConfigProfile:

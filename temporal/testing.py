@@ -53,7 +53,7 @@ async def environment(env: Mapping[str, str] | None = None) -> AsyncIterator[Env
         settings = config.load(variables)
         catalogue = registry.load(settings)
         async with server.embedded(settings, usual_ports=False) as record:
-            here = settings.at(record.address, config.Origin("test"))
+            here = settings.lively().at(record.address, config.Origin("test"))
             ops = await client.connect(here, catalogue=catalogue)
             async with Crew(ops) as crew:
                 yield Environment(ops, crew)

@@ -162,8 +162,8 @@ class Crew:
             deployment_config=deployment,
             identity=identity(self.build),
             # Progress should be seen within seconds, not after the SDK's 30.
-            default_heartbeat_throttle_interval=timedelta(seconds=2),
-            max_heartbeat_throttle_interval=timedelta(seconds=5),
+            default_heartbeat_throttle_interval=timedelta(seconds=settings.heartbeat_every),
+            max_heartbeat_throttle_interval=timedelta(seconds=settings.heartbeat_every),
         )
 
     async def __aenter__(self) -> Crew:

@@ -138,7 +138,7 @@ async def session(
                 f"command, web UI {record.ui}\n(its data stay in {chosen.state_dir}; "
                 "`temporal-ops up` keeps it running)"
             )
-        here = chosen.at(record.address, Origin("embedded server of", str(chosen.state_dir)))
+        here = chosen.lively().at(record.address, Origin("embedded server of", str(chosen.state_dir)))
         signed = identity(build_id(chosen, catalogue))
         ops = await client.connect(here, catalogue=catalogue, identity=signed)
         if not work:
