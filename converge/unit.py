@@ -126,7 +126,7 @@ done
 """
 
 _RUNNER = r"""
-die() { echo "$*"; exit 1; }
+die() { printf '%s\n' "$*"; exit 1; }
 changed() { echo "changed $1" >>"$T/marks"; }
 failed() { echo "failed $1" >>"$T/marks"; }
 step() { # number, members, needs, what is due when which of them change: unit:index,index ...

@@ -163,8 +163,7 @@ class File(Resource):
             for number, resource in chunk:
                 compared = resource.content is not None or resource.secret is not None
                 # Hashes of many files come from one process, told apart by their lines.
-                odd = "\n" in resource.file or "\\" in resource.file
-                kind = "odd" if odd else "sum" if compared else "none"
+                kind = "odd" if _odd(resource.file) else "sum" if compared else "none"
                 lines.append(f"file_see {number} {kind} {quote(resource.file)}")
                 lines.append(f"[ -z \"$p\" ] || set -- \"$@\" {quote(resource.file)}")
             lines.append('file_stat "$@"; set --')
@@ -172,7 +171,7 @@ class File(Resource):
                 body = resource.body(context)
                 if body is None:
                     continue
-                if "\n" not in resource.file and "\\" not in resource.file:
+                if not _odd(resource.file):
                     lines.append(f'case $sums in *" {number} "*) set -- "$@"'
                                  f" {quote(resource.file)} ;; esac")
             lines.append('file_sums "$@"; set --')
@@ -292,6 +291,11 @@ class File(Resource):
                     f" {hashlib.sha256(body).hexdigest()} .converge-{tag}"
                 )
         return "\n".join(lines)
+
+
+def _odd(path: str) -> bool:
+    """Would sha256sum write this name differently, and busybox perhaps not?"""
+    return any(c in path for c in "\n\r\\")
 
 
 @dataclass

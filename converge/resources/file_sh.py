@@ -48,7 +48,7 @@ file_compare() { # number, hash wanted, show or hash or hidden, path
 *}; hashes=${hashes#*
 } ;;
   esac
-  h=${h%% *}
+  h=${h#\\}; h=${h%% *}
   if [ "$h" = "$2" ]; then echo "same $1"; return 0; fi
   case $3 in hidden) echo "differs $1"; return 0 ;; esac
   echo "differs $1 $h"

@@ -13,15 +13,16 @@ user_look() {
   fi
   while IFS=: read -r name x uid gid comment home shell; do
     [ -n "$name" ] || continue
-    echo "passwd $name:$x:$uid:$gid:$comment:$home:$shell"
-    [ -d "$home" ] || echo "nohome $name"
+    # Not echo: some read backslashes in what they are given.
+    printf 'passwd %s\n' "$name:$x:$uid:$gid:$comment:$home:$shell"
+    [ -d "$home" ] || printf 'nohome %s\n' "$name"
   done <<END
 $found
 END
 }
 user_groups() {
   { if command -v getent >/dev/null; then getent group; else cat /etc/group; fi; } |
-    while IFS= read -r line; do echo "group $line"; done
+    while IFS= read -r line; do printf 'group %s\n' "$line"; done
   echo done
 }
 user_keys() { # number, name
@@ -29,13 +30,13 @@ user_keys() { # number, name
     [ "$name" = "$2" ] || continue
     dir=$home/.ssh file=$home/.ssh/authorized_keys
     if [ -L "$dir" ] || [ -L "$file" ]; then
-      echo "keys-why $1 $file or its directory is a symbolic link"; return 0; fi
+      printf 'keys-why %s\n' "$1 $file or its directory is a symbolic link"; return 0; fi
     [ -d "$dir" ] || return 0
     stat -c "keys-dir $1 %a %u" -- "$dir"
-    [ -x "$dir" ] || { echo "keys-why $1 $dir may not be read"; return 0; }
+    [ -x "$dir" ] || { printf 'keys-why %s\n' "$1 $dir may not be read"; return 0; }
     [ -e "$file" ] || return 0
-    [ -f "$file" ] || { echo "keys-why $1 $file is not a regular file"; return 0; }
-    [ -r "$file" ] || { echo "keys-why $1 $file may not be read"; return 0; }
+    [ -f "$file" ] || { printf 'keys-why %s\n' "$1 $file is not a regular file"; return 0; }
+    [ -r "$file" ] || { printf 'keys-why %s\n' "$1 $file may not be read"; return 0; }
     stat -c "keys-stat $1 %a %u" -- "$file"
     printf 'keys-content %s ' "$1"; base64 <"$file" | tr -d '\n'; echo
   done <<END
