@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from temporal.check.live import Live, Located
@@ -88,16 +88,16 @@ class CallGraph:
         self,
         starts: Iterable[Function],
         edges: Callable[[Function, Facts], Iterable[Function]],
-    ) -> list[Reached]:
+    ) -> Iterator[Reached]:
         """Everything reached from `starts`, nearest first, each function once."""
         todo = [Reached(start, ()) for start in starts]
         seen = {one.function for one in todo}
         for one in todo:
+            yield one
             for target in edges(one.function, self.facts(one.function)):
                 if target not in seen:
                     seen.add(target)
                     todo.append(Reached(target, (*one.path, one.function)))
-        return todo
 
 
 _VALIDATORS = ("field_validator", "model_validator", "validator", "root_validator")

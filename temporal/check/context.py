@@ -46,7 +46,7 @@ class Context:
     def reached(self) -> dict[str, list[Reached]]:
         """For each workflow, everything that runs as workflow code."""
         return {
-            name: self.in_workflows.reach(self._methods(workflow), self.workflow_edges)
+            name: list(self.in_workflows.reach(self._methods(workflow), self.workflow_edges))
             for name, workflow in self.definitions.workflows.items()
         }
 
@@ -73,7 +73,8 @@ class Context:
 
     def is_activity(self, function: Function) -> bool:
         """Whether `function` is an activity, registered or not."""
-        return self.definitions.of(function) is not None or is_activity(function, self.names)
+        known = self.definitions.of(function)
+        return (known is not None and known.kind == "activity") or is_activity(function, self.names)
 
     def workflow_edges(self, _function: Function, facts: Facts) -> Iterable[Function]:
         """What workflow code goes on into: calls, and functions handed on to be called."""
@@ -104,13 +105,17 @@ def finding(
 ) -> Finding:
     """A finding of `rule` at `node`."""
     known = RULES[rule]
+    line, offset = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
+    if offset and not module.text.isascii():  # ast counts bytes, editors and SARIF count characters
+        before = module.text.split("\n")[line - 1].encode()[:offset]
+        offset = len(before.decode(errors="replace"))
     return Finding(
         rule,
         known.severity,
         message,
         module.file,
-        getattr(node, "lineno", 1),
-        getattr(node, "col_offset", 0) + 1,
+        line,
+        offset + 1,
         instead or known.instead,
     )
 

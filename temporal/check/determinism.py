@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 
 from temporal.check.calls import Call, Facts, Reached
@@ -154,7 +155,14 @@ def _factory(
 
 
 def _is_callable(name: str) -> bool:
-    return not name.rpartition(".")[2][:1].isupper()  # not a class of exceptions or a constant
+    """Whether `name`, of a module that is imported already, is a function: no constant, no class."""
+    module, _, rest = name.partition(".")
+    found: object = sys.modules.get(module)
+    while rest and found is not None:
+        first, _, rest = rest.partition(".")
+        module = f"{module}.{first}"
+        found = getattr(found, first, sys.modules.get(module))
+    return callable(found) and not isinstance(found, type)
 
 
 def _report(banned: Banned, doing: str, by: str, module: Module, node: ast.AST) -> Finding:

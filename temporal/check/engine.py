@@ -44,12 +44,10 @@ def run(settings: Settings, registry: Registry | None = None) -> list[Finding]:
     packages = registry.packages if registry else ("temporal", *settings.modules)
     names = Resolver(Project(packages))
     definitions = from_registry(registry, names) if registry else from_files(settings, names)
-    registered = list(names.project.registered())
     context = Context(names, definitions)
     for group in _GROUPS:
         findings += group.find(context)
-    modules = {module.file: module for module in (*registered, *names.project.loaded())}
-    return sorted(_once(suppress(findings, modules.values())), key=lambda one: one.place)
+    return sorted(_once(suppress(findings, names.project.loaded())), key=lambda one: one.place)
 
 
 def _once(findings: Iterable[Finding]) -> Iterator[Finding]:

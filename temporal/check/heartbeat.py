@@ -57,14 +57,16 @@ class _Beating:
         self._by_name: set[str] | None = None
 
     def from_(self, function: Function) -> bool:
-        reached = [one.function for one in self._graph.reach([function], self._edges)]
-        if any(self._beats(one) for one in reached):
-            return True
+        reached = []
+        for one in self._graph.reach([function], self._edges):
+            if self._beats(one.function):
+                return True
+            reached.append(one.function)
         # A method of an object whose type cannot be told may be any method of that name.
         unknown = {
             call.node.func.attr
-            for one in reached
-            for call in self._graph.facts(one).calls
+            for each in reached
+            for call in self._graph.facts(each).calls
             if call.target is None and isinstance(call.node.func, ast.Attribute)
         }
         return bool(unknown & self._names_that_beat()) if unknown else False
@@ -85,7 +87,7 @@ class _Beating:
 
     def _beats(self, function: Function) -> bool:
         facts = self._graph.facts(function)
-        if any(item.name in _BEATS for item in (*facts.calls, *facts.refs)):
+        if _BEATS & {call.name for call in facts.calls} or _BEATS & {r.name for r in facts.refs}:
             return True
         return any(
             call.target is None
@@ -96,7 +98,9 @@ class _Beating:
 
     def _names_that_beat(self) -> set[str]:
         if self._by_name is None:
-            every = [f for m in self._context.names.project.loaded() for f in functions_of(m.scope)]
+            project = self._context.names.project
+            modules = {module.name: module for module in (*project.registered(), *project.loaded())}
+            every = [f for module in modules.values() for f in functions_of(module.scope)]
             self._by_name = {
                 function.node.name
                 for function in every

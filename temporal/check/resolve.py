@@ -114,6 +114,7 @@ class Resolver:
     def __init__(self, project: Project) -> None:
         self.project = project
         self._depth = 0
+        self._assigned: dict[Class, dict[str, list[Stored]]] = {}
 
     # --- names -----------------------------------------------------------------------------
 
@@ -224,28 +225,9 @@ class Resolver:
 
     def assigned_to_self(self, cls: Class, attr: str) -> list[Stored]:
         """Assignments to `self.attr` in the methods of `cls`."""
-        found = []
-        for method in cls.methods:
-            every = [*method.node.args.posonlyargs, *method.node.args.args]
-            if not method.takes_self or not every:
-                continue
-            for node in ast.walk(method.node):
-                if isinstance(node, ast.Assign):
-                    targets, annotation = node.targets, None
-                elif isinstance(node, ast.AnnAssign):
-                    targets, annotation = [node.target], node.annotation
-                else:
-                    continue
-                for target in targets:
-                    if (
-                        isinstance(target, ast.Attribute)
-                        and target.attr == attr
-                        and isinstance(target.value, ast.Name)
-                        and target.value.id == every[0].arg
-                    ):
-                        binding = Binding("value", value=node.value, annotation=annotation)
-                        found.append(Stored(method.scope, binding))
-        return found
+        if cls not in self._assigned:
+            self._assigned[cls] = _assigned_to_self(cls)
+        return self._assigned[cls].get(attr, [])
 
     def mro(self, cls: Class) -> list[Class | External]:
         """`cls` and its bases, depth first: enough to find a member in ordinary hierarchies."""
@@ -437,3 +419,27 @@ def is_property(function: Function) -> bool:
 
 def _is_none(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is None
+
+
+def _assigned_to_self(cls: Class) -> dict[str, list[Stored]]:
+    found: dict[str, list[Stored]] = {}
+    for method in cls.methods:
+        every = [*method.node.args.posonlyargs, *method.node.args.args]
+        if not method.takes_self or not every:
+            continue
+        for node in ast.walk(method.node):
+            if isinstance(node, ast.Assign):
+                targets, annotation = node.targets, None
+            elif isinstance(node, ast.AnnAssign):
+                targets, annotation = [node.target], node.annotation
+            else:
+                continue
+            for target in targets:
+                if (
+                    isinstance(target, ast.Attribute)
+                    and isinstance(target.value, ast.Name)
+                    and target.value.id == every[0].arg
+                ):
+                    binding = Binding("value", value=node.value, annotation=annotation)
+                    found.setdefault(target.attr, []).append(Stored(method.scope, binding))
+    return found

@@ -31,7 +31,7 @@ class Binding:
     cls: Class | None = None
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Scope:
     """Names of a module, class or function.
 
@@ -52,7 +52,7 @@ class Scope:
         self.bindings.setdefault(name, []).append(binding)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Module:
     """One parsed file."""
 
@@ -76,7 +76,7 @@ class Module:
         return ".".join([*parts[: max(keep, 0)], *([module] if module else [])])
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Function:
     """A function, method or nested function."""
 
@@ -112,7 +112,7 @@ class Function:
         )
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Class:
     """A class, with its own names only; those of its bases are found by the resolver."""
 
