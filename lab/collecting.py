@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from lab import base, disk, registry
-from lab.labs import Lab
+from lab.errors import LabError
+from lab.labs import Lab, valid_name
 from lab.needs import missing
 from lab.processes import alive
 from lab.remains import remove_remains
@@ -24,12 +25,18 @@ def gc(root: Path | str | None = None) -> list[str]:
     removed = []
     folder = root / "labs"
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        lab = Lab(path.name, root=root)
-        owner = lab.owner()
-        if owner is None or alive(owner):
-            continue
-        names = lab.down()
-        removed.append(f"lab {lab.name} of the dead process {owner.pid} ({len(names)} servers)")
+        if not valid_name(path.name):
+            continue  # not a lab's: somebody else put it there
+        try:
+            lab = Lab(path.name, root=root)
+            owner = lab.owner()
+            if owner is None or alive(owner):
+                continue
+            names = lab.down()
+            removed.append(f"lab {lab.name} of the dead process {owner.pid} ({len(names)} servers)")
+        except LabError as error:
+            # One broken lab must not keep the others from being cleaned.
+            removed.append(f"not removed: lab {path.name}: {error}")
     for entry in registry.entries():
         if not (entry.root / "labs" / entry.name).exists():
             lock = entry.root / "locks" / f"lab-{entry.name}"

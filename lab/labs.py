@@ -31,6 +31,10 @@ _NAME = re.compile(r"^[a-z0-9][a-z0-9-]{0,40}$")
 _BOOTS_AT_ONCE = max(4, 4 * cpus())
 
 
+def valid_name(name: str) -> bool:
+    return _NAME.match(name) is not None
+
+
 def _silent(event: str) -> None:
     """What `on_event` is when nobody listens."""
 
@@ -51,7 +55,7 @@ class Lab:
     def __init__(
         self, name: str = "default", *, root: Path | str | None = None, owner: int | None = None
     ) -> None:
-        if not _NAME.match(name):
+        if not valid_name(name):
             raise LabError(
                 f"{name!r} cannot name a lab", do="use lower-case letters, digits and dashes"
             )

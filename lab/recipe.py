@@ -121,6 +121,7 @@ class Recipe:
 
     `host_files` maps absolute paths copied from this machine (keyrings, certificates)
     to the digest of their content, so that a changed key makes another image.
+    `layout` rises when what the builder does to the tree changes.
     """
 
     release: str
@@ -131,6 +132,7 @@ class Recipe:
     files: dict[str, str] = field(default_factory=lambda: dict(_FILES))
     links: dict[str, str] = field(default_factory=lambda: dict(_LINKS))
     removed: tuple[str, ...] = _REMOVED
+    layout: int = 2
 
     def digest(self) -> str:
         """Sixteen hex digits that change when anything in the recipe does."""
