@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 from temporal import __version__
 from temporal.check.findings import Finding
@@ -121,7 +122,7 @@ def _sarif(findings: Sequence[Finding], root: Path) -> dict[str, Any]:
 def _location(one: Finding, root: Path) -> dict[str, Any]:
     assert one.file is not None
     artifact = (
-        {"uri": Path(one.file.relative_to(root)).as_posix(), "uriBaseId": "SRCROOT"}
+        {"uri": quote(one.file.relative_to(root).as_posix()), "uriBaseId": "SRCROOT"}
         if one.file.is_relative_to(root)
         else {"uri": one.file.as_uri()}
     )
