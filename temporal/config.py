@@ -70,7 +70,10 @@ class Settings(BaseSettings):
         default_factory=lambda: default_state_dir(), description="embedded server, logs, records"
     )
     drain_timeout: float = Field(
-        300.0, ge=0, description="most seconds a stopping worker waits for its activities"
+        300.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="most seconds a stopping worker waits for its activities",
     )
     activity_slots: int = Field(
         100, ge=1, le=10_000, description="activities at once in one worker; also its threads"
@@ -118,7 +121,8 @@ class Settings(BaseSettings):
     @classmethod
     def _host_and_port(cls, value: str) -> str:
         host, _, port = value.rpartition(":")
-        if not host or not port.isdigit() or int(port) > 65535:
+        odd = not host or any(sign.isspace() or sign == "/" for sign in host)
+        if odd or not port.isdecimal() or int(port) > 65535:
             raise ValueError("must be host:port, as in localhost:7233")
         return value
 
@@ -269,7 +273,9 @@ def _explain(error: ValidationError, origins: Mapping[str, Origin]) -> str:
         name = str(item["loc"][0]) if item["loc"] else "settings"
         origin = origins.get(name, DEFAULT)
         message = item["msg"].removeprefix("Value error, ")
-        lines.append(f"{origin.name or name} = {item['input']!r} ({origin.kind}): {message}")
+        in_env = origin.kind == "environment"
+        label, source = (origin.name, origin.kind) if in_env else (name, str(origin))
+        lines.append(f"{label} = {item['input']!r} ({source}): {message}")
     return "\n".join(lines)
 
 

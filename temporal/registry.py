@@ -275,10 +275,11 @@ def _unregistered(
         except SyntaxError as error:
             yield f"{file}:{error.lineno}: does not parse: {error.msg}"
             continue
+        imported = _imported(tree)
         for node in ast.walk(tree):
             if (
                 isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-                and any(_is_defn(decorator, kind) for decorator in node.decorator_list)
+                and any(_is_defn(found, kind, imported) for found in node.decorator_list)
                 and (file, node.lineno) not in registered
             ):
                 module = ".".join(
@@ -292,14 +293,21 @@ def _unregistered(
                 )
 
 
-def _is_defn(decorator: ast.expr, kind: Kind) -> bool:
+def _imported(tree: ast.AST) -> dict[str, str]:
+    """What each name that a file imports stands for: `{"act": "temporalio.activity"}`."""
+    names = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            names |= {a.asname or a.name: f"{node.module}.{a.name}" for a in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {a.asname: a.name for a in node.names if a.asname}
+    return names
+
+
+def _is_defn(decorator: ast.expr, kind: Kind, imported: dict[str, str]) -> bool:
     call = decorator.func if isinstance(decorator, ast.Call) else decorator
-    return (
-        isinstance(call, ast.Attribute)
-        and call.attr == "defn"
-        and isinstance(call.value, ast.Name | ast.Attribute)
-        and (call.value.id if isinstance(call.value, ast.Name) else call.value.attr) == kind
-    )
+    first, dot, rest = ast.unparse(call).partition(".")
+    return imported.get(first, first) + dot + rest == f"temporalio.{kind}.defn"
 
 
 def _find(kind: Kind, name: str, among: dict[str, Entry]) -> Entry:

@@ -49,7 +49,11 @@ async def environment(env: Mapping[str, str] | None = None) -> AsyncIterator[Env
             for name, value in os.environ.items()
             if name not in ("TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE", "TEMPORAL_PROFILE")
         }
-        variables |= {"TEMPORAL_STATE_DIR": str(Path(folder) / "state"), **(env or {})}
+        variables |= {
+            "TEMPORAL_STATE_DIR": str(Path(folder) / "state"),
+            "TEMPORAL_DRAIN_TIMEOUT": "2",  # an activity that hangs must not hold up the test
+            **(env or {}),
+        }
         settings = config.load(variables)
         catalogue = registry.load(settings)
         async with server.embedded(settings, usual_ports=False) as record:

@@ -1,0 +1,1 @@
+"""Workflows and activities that misbehave on request, as a package of somebody else's."""
