@@ -60,10 +60,17 @@ def debian_sources(release: str) -> list[sources.Source]:
     """Where to get `release` from: TEMPORAL_LAB_MIRROR, or this machine's own Debian mirrors."""
     if mirror := os.environ.get("TEMPORAL_LAB_MIRROR"):
         return sources.from_mirror(mirror, release)
-    release_file = Path("/etc/os-release")
-    text = release_file.read_text() if release_file.is_file() else ""
-    match = re.search(r'^VERSION_CODENAME="?([a-z]+)"?$', text, re.MULTILINE)
-    return sources.for_release(host_sources(), match[1] if match else "", release)
+    facts = os_release(Path("/etc/os-release"))
+    if facts.get("ID") != "debian":
+        return []  # a derivative's mirrors do not carry Debian's releases
+    return sources.for_release(host_sources(), facts.get("VERSION_CODENAME", ""), release)
+
+
+def os_release(path: Path) -> dict[str, str]:
+    """The fields of an os-release(5) file; none when there is no such file."""
+    text = path.read_text(errors="replace") if path.is_file() else ""
+    pairs = re.findall(r"^([A-Z0-9_]+)=(.*)$", text, re.MULTILINE)
+    return {name: value.strip().strip("\"'") for name, value in pairs}
 
 
 def _digest(path: Path) -> str:
