@@ -91,6 +91,9 @@ def new(path: str, *, package: str | None = None, root: Path) -> Created:
     }
     _write(changes)
     importlib.invalidate_caches()
+    for kind in ("workflows", "activities"):
+        # The lists as they were: whoever loads the registry next in this process reads them anew.
+        sys.modules.pop(f"{package}.{kind}", None)
     return Created(list(changes), workflow, activity, _advice(names, test, root, settings))
 
 
@@ -263,13 +266,15 @@ class {names.workflow}:
 
 
 def _activity(names: _Names) -> str:
-    return f'''"""Activities of {names.workflow}: they do what it decides, with all the I/O that it takes."""
+    imports = ["from temporalio import activity", "", "from temporal.shared import options"]
+    if names.package != "temporal":  # there it is one of the third parties, and sorts among them
+        imports = [imports[2], imports[0]]
+    listed = "\n".join(imports)
+    return f'''"""Activities of {names.workflow}: what it decides, they do, I/O and all."""
 
 from datetime import timedelta
 
-from temporalio import activity
-
-from temporal.shared import options
+{listed}
 
 
 @activity.defn

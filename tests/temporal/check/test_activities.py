@@ -71,7 +71,8 @@ BEATING = {
     ),
     "none declared": (
         "",
-        "@activity.defn\n@options(start_to_close=timedelta(hours=1))\nasync def step(x: str) -> None: ...",
+        "@activity.defn\n@options(start_to_close=timedelta(hours=1))\n"
+        "async def step(x: str) -> None: ...",
     ),
 }
 
@@ -132,7 +133,8 @@ FLOWING = {
         "@activity.defn\ndef step(x: str) -> None:\n    time.sleep(1)",
     ),
     "to_thread and run_in_executor": (
-        "import time\nfrom temporal.shared.secrets import resolve\ndef work() -> None:\n    time.sleep(1)",
+        "import time\nfrom temporal.shared.secrets import resolve\n"
+        "def work() -> None:\n    time.sleep(1)",
         f"{ASYNC}    await asyncio.to_thread(time.sleep, 1)\n    await asyncio.to_thread(work)\n"
         "    await asyncio.to_thread(resolve, x)\n"
         "    await asyncio.get_running_loop().run_in_executor(None, work)\n"

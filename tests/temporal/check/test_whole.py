@@ -86,7 +86,10 @@ BROKEN = {
             @workflow.run
             async def run(self, name: str) -> None: ...
     """,
-    "activities/__init__.py": "from PKG.activities.echo import echo, plain\nACTIVITIES = [echo, plain]\n",
+    "activities/__init__.py": """
+        from PKG.activities.echo import echo, plain
+        ACTIVITIES = [echo, plain]
+    """,
     "activities/echo.py": """
         from temporalio import activity
 

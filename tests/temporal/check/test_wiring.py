@@ -263,7 +263,10 @@ def test_activities_that_are_methods_and_callable_classes(plant: Plant) -> None:
                     async def run(self, name: str) -> None:
                         await workflow.execute_activity_method(Bank.pay, 3)
                         await workflow.execute_activity("pay_bill", 3)
-                        await workflow.execute_activity_method(Bank.pay, args=[3, 4])  # expect: wrong-arguments
+                        pay = Bank.pay
+                        await workflow.execute_activity_method(
+                            pay, args=[3, 4]  # expect: wrong-arguments
+                        )
                         await workflow.execute_activity("pay", 3)  # expect: unknown-name
             """,
         }
@@ -287,10 +290,15 @@ def two_queues(plant: Plant) -> Planted:
                     async def run(self, name: str) -> None:
                         await workflow.execute_activity("train", name)
                         await workflow.execute_activity("train", name, task_queue="gpu")
-                        await workflow.execute_activity("train", name, task_queue="cpu")  # expect: wrong-queue
+                        await workflow.execute_activity(
+                            "train", name, task_queue="cpu"  # expect: wrong-queue
+                        )
                         await workflow.execute_local_activity("train", name)  # expect: wrong-queue
             """,
-            "activities/__init__.py": "from PKG.activities.ml.train import train\nACTIVITIES = [train]\n",
+            "activities/__init__.py": """
+                from PKG.activities.ml.train import train
+                ACTIVITIES = [train]
+            """,
             "activities/ml/train.py": """
                 from temporalio import activity
 
