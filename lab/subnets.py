@@ -21,12 +21,19 @@ def free_subnet(taken: Iterable[IPv4Network]) -> IPv4Network | None:
 
     The upper half comes first: some VPN clients hand out 198.18.0.0/16 as fake addresses.
     """
-    busy = [network for network in taken if network.overlaps(RANGE)]
+    size = 1 << (32 - PREFIX)
+    blocked: set[int] = set()
+    for network in taken:
+        if network.overlaps(RANGE):
+            first = max(int(network.network_address), int(RANGE.network_address))
+            last = min(int(network.broadcast_address), int(RANGE.broadcast_address))
+            blocked.update(range(first // size, last // size + 1))
     lower, upper = RANGE.subnets(prefixlen_diff=1)
     for half in (upper, lower):
-        for candidate in half.subnets(new_prefix=PREFIX):
-            if not any(candidate.overlaps(network) for network in busy):
-                return candidate
+        start = int(half.network_address) // size
+        for index in range(start, start + half.num_addresses // size):
+            if index not in blocked:
+                return IPv4Network((index * size, PREFIX))
     return None
 
 
