@@ -175,7 +175,7 @@ class Service(Resource):
                 late = f"left over from run {state.pending}"
                 because = f"{because}, {late}" if because else late
             if because:
-                fields.append(FieldChange(field=self.action, before="due", after=because))
+                fields.append(FieldChange(field=self.action, before=None, after=because))
         if not fields:
             return None
         return Change(resource=self.id, action="update", fields=tuple(fields))
