@@ -23,7 +23,13 @@ from temporal.shared.errors import NotSerialisable, PayloadTooLarge, Permanent
 from temporal.shared.secrets import HIDDEN_INPUT, redactor
 
 PAYLOAD_LIMIT = 2 * 1024 * 1024
-"""Bytes; the server's default `limit.blobSize.error`, which Temporal Cloud does not raise."""
+"""Bytes of all values of one call or result together, with their metadata; the server's default
+`limit.blobSize.error`, which Temporal Cloud does not raise."""
+
+# Around a payload: a tag and a length of at most four bytes.
+_FRAME = 6
+# Characters of an error's message or stack trace; over gRPC's 4 MiB a failure would never arrive.
+_MESSAGE_LIMIT = 8 * 1024
 
 
 class BadPayload(Permanent):
@@ -38,7 +44,7 @@ class OpsPayloadConverter(PydanticPayloadConverter):
 
         Raises:
             NotSerialisable: a value cannot be turned into JSON.
-            PayloadTooLarge: a value is over :data:`PAYLOAD_LIMIT` bytes.
+            PayloadTooLarge: the values are over :data:`PAYLOAD_LIMIT` bytes.
         """
         try:
             payloads: list[temporalio.api.common.v1.Payload] = super().to_payloads(values)
@@ -48,18 +54,13 @@ class OpsPayloadConverter(PydanticPayloadConverter):
                 f"a value of type {kinds} cannot be turned into JSON: {error}. "
                 "Pass pydantic models, dataclasses or plain JSON values."
             ) from None
-        for value, payload in zip(values, payloads, strict=False):
-            if len(payload.data) > PAYLOAD_LIMIT:
-                raise PayloadTooLarge(
-                    f"a value of type {type(value).__qualname__} takes {_size(len(payload.data))}; "
-                    f"the limit of Temporal is {_size(PAYLOAD_LIMIT)}. "
-                    "Keep big data in a file or store and pass a reference to it."
-                )
+        for payload in payloads:
             encoding = payload.metadata.get("encoding", b"")
             redact = redactor.redact_json if encoding[:5] == b"json/" else redactor.redact_bytes
             clean = redact(payload.data)
             if clean is not payload.data:
                 payload.data = clean
+        _refuse_too_large(values, payloads)
         return payloads
 
     def from_payloads(
@@ -83,17 +84,23 @@ class OpsPayloadConverter(PydanticPayloadConverter):
 
 
 class OpsFailureConverter(DefaultFailureConverter):
-    """The SDK's, with secrets replaced in messages and stack traces, through all causes."""
+    """The SDK's, with secrets replaced in messages and stack traces, and both kept short enough to
+    travel, through all causes."""
 
     def to_failure(
         self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure
     ) -> None:
         """See base class."""
-        super().to_failure(exception, payload_converter, failure)
+        try:
+            super().to_failure(exception, payload_converter, failure)
+        except (NotSerialisable, PayloadTooLarge) as refused:
+            failure.Clear()
+            said = f"{exception} (the details of this error cannot travel: {refused})"
+            super().to_failure(type(refused)(said), payload_converter, failure)
         inner: Failure | None = failure
         while inner is not None:
-            inner.message = redactor.redact(inner.message)
-            inner.stack_trace = redactor.redact(inner.stack_trace)
+            inner.message = _clip(redactor.redact(inner.message))
+            inner.stack_trace = _clip(redactor.redact(inner.stack_trace))
             inner = inner.cause if inner.HasField("cause") else None
 
 
@@ -114,6 +121,32 @@ def explain_validation(error: ValidationError) -> str:
 
 # Of a missing field pydantic shows what is around it: no help, and there may be a secret in it.
 _NOTHING_TO_SHOW = (HIDDEN_INPUT, "missing", "missing_argument")
+
+
+def _refuse_too_large(
+    values: Sequence[Any], payloads: Sequence[temporalio.api.common.v1.Payload]
+) -> None:
+    sizes = [payload.ByteSize() + _FRAME for payload in payloads]
+    if sum(sizes) <= PAYLOAD_LIMIT:
+        return
+    each = ", ".join(
+        f"{type(value).__qualname__} {_size(size)}"
+        for value, size in zip(values, sizes, strict=False)
+    )
+    what = (
+        f"a value of type {each}" if len(sizes) == 1 else f"values of {_size(sum(sizes))} ({each})"
+    )
+    raise PayloadTooLarge(
+        f"{what}; the limit of Temporal is {_size(PAYLOAD_LIMIT)} for all values of a call or result. "
+        "Keep big data in a file or store and pass a reference to it."
+    )
+
+
+def _clip(text: str) -> str:
+    """`text`, of a very long one the beginning and the end."""
+    over = len(text) - _MESSAGE_LIMIT
+    half = _MESSAGE_LIMIT // 2
+    return text if over <= 0 else f"{text[:half]}\n[... {over} characters ...]\n{text[-half:]}"
 
 
 def _size(count: int) -> str:

@@ -295,7 +295,7 @@ def _unregistered(
 
 def _imported(tree: ast.AST) -> dict[str, str]:
     """What each name that a file imports stands for: `{"act": "temporalio.activity"}`."""
-    names = {}
+    names: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and not node.level:
             names |= {a.asname or a.name: f"{node.module}.{a.name}" for a in node.names}

@@ -129,9 +129,11 @@ class Redactor:
 
     def redact_bytes(self, data: bytes) -> bytes:
         """`data` of any kind with every known secret replaced; same bytes if none is there."""
-        text = _text(data)
-        clean = self.redact(text)
-        return data if clean == text else clean.encode("utf-8", "surrogateescape")
+        # Twice: as bytes, where a binary secret may join with its neighbour to one character of
+        # UTF-8, and as text, in which most forms are known.
+        clean = self.redact(data.decode("latin-1")).encode("latin-1", "backslashreplace")
+        clean = self.redact(_text(clean)).encode("utf-8", "surrogateescape")
+        return data if clean == data else clean
 
     def _walk(self, value: Any) -> Any:
         if isinstance(value, str):

@@ -169,7 +169,7 @@ def test_all_wrong_values_at_once() -> None:
 
 
 def test_a_missing_or_broken_file_or_profile(toml: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="TEMPORAL_CONFIG_FILE names .*not a file"):
+    with pytest.raises(ConfigError, match=r"TEMPORAL_CONFIG_FILE names .*not a file"):
         config.load({"TEMPORAL_CONFIG_FILE": str(tmp_path / "nowhere.toml")})
     (tmp_path / "broken.toml").write_text("[profile.default\n")
     with pytest.raises(ConfigError, match=r"broken\.toml"):

@@ -6,13 +6,13 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from temporalio import activity
 from temporalio.common import RetryPolicy
+from temporalio.exceptions import ApplicationError
 
 from temporal.shared.options import options
 from temporal.shared.progress import Progress, beat
@@ -70,6 +70,12 @@ async def raise_long(size: int) -> str:
 
 
 @activity.defn
+async def raise_details(kind: str) -> None:
+    """Fails with a detail that is too big, or that no JSON can hold."""
+    raise ApplicationError("why", threading.Lock() if kind == "lock" else "x" * 3_000_000)
+
+
+@activity.defn
 @options(start_to_close=timedelta(seconds=1), retry=RetryPolicy(maximum_attempts=1))
 async def hang() -> None:
     """Never ends, and beats."""
@@ -97,30 +103,29 @@ async def silent() -> None:
 )
 async def slow(log: str, until: str) -> str:
     """Notes in `log` that it began, waits for the file `until`, notes that it ended."""
-    with Path(log).open("a") as file:
-        file.write(f"began {activity.info().attempt}\n")
-    async for _ in _ticks():
+    _note(log, f"began {activity.info().attempt}")
+    while not _exists(until):
         beat(Progress(what="waiting"))
-        if Path(until).exists():
-            break
-    with Path(log).open("a") as file:
-        file.write(f"ended {activity.info().attempt}\n")
+        await asyncio.sleep(0.05)
+    _note(log, f"ended {activity.info().attempt}")
     return "waited"
 
 
-async def _ticks() -> AsyncIterator[None]:
-    while True:
-        yield
-        await asyncio.sleep(0.05)
+def _note(log: str, line: str) -> None:
+    with Path(log).open("a") as file:
+        file.write(line + "\n")
+
+
+def _exists(path: str) -> bool:
+    return Path(path).exists()
 
 
 @activity.defn
 @options(start_to_close=timedelta(minutes=2))
 def slow_in_thread(log: str, until: str) -> str:
     """The same, not async: runs in the thread pool. Returns the thread's name."""
-    with Path(log).open("a") as file:
-        file.write("began\n")
-    while not Path(until).exists():
+    _note(log, "began")
+    while not _exists(until):
         time.sleep(0.05)
     return threading.current_thread().name
 
@@ -129,8 +134,8 @@ def slow_in_thread(log: str, until: str) -> str:
 @options(start_to_close=timedelta(minutes=2), retry=RetryPolicy(maximum_attempts=1))
 async def block_loop(log: str, until: str) -> str:
     """Blocks the event loop, as an async activity never should."""
-    Path(log).write_text("began\n")
-    while not Path(until).exists():
+    _note(log, "began")
+    while not _exists(until):
         time.sleep(0.05)  # noqa: ASYNC251 - the mistake on trial
     return "unblocked"
 
@@ -154,7 +159,7 @@ async def return_secret(reference: str, form: str) -> Any:
 async def heartbeat_secret(reference: str, until: str) -> None:
     """Gives the secret away in its heartbeats."""
     text = resolve(reference).decode()
-    while not Path(until).exists():
+    while not _exists(until):
         beat(Progress(what=f"using {text}"))
         activity.heartbeat({"raw": [text]})
         await asyncio.sleep(0.05)
