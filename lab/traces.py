@@ -38,6 +38,7 @@ def traces(lab: Lab) -> dict[str, list[str]]:
     addresses = run(["ip", "-o", "address"]).splitlines()
     files = [lab.folder, lab.root / "locks" / f"lab-{lab.name}"]
     files += Path("/run/temporal-lab").glob(f"{lab.token}*")
+    files += Path("/run/systemd/nspawn").glob(f"*/{lab.token}*")
     return {
         "mounts": sorted(mounts),
         "processes": processes,

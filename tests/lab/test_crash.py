@@ -14,6 +14,7 @@ import pytest
 from lab import Lab, gc, missing
 from lab.base import ensure
 from lab.machine import Record
+from lab.processes import alive
 from lab.testing import LabMaker, eventually
 from lab.traces import nothing_left, traces
 
@@ -89,16 +90,21 @@ def test_down_alone_cleans_after_a_kill(make_lab: LabMaker) -> None:
     eventually(lambda: nothing_left(lab), f"no trace of the lab: {traces(lab)}")
 
 
-def test_servers_outlive_their_starter(make_lab: LabMaker) -> None:
+def test_servers_outlive_their_starter_and_its_terminal(make_lab: LabMaker) -> None:
     lab = make_lab("outlive")
     process = starter(lab, 1)
     try:
         assert process.stdout is not None
         assert any(line == "done\n" for line in process.stdout)
     finally:
-        kill(process)
+        # The whole process group, as a closing terminal or a Ctrl-C does.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
     (server,) = lab.machines()
     assert server.state == "running"
+    (record,) = records(lab)
+    assert record.process is not None
+    assert alive(record.process), "its supervisor, which brings it back after a reboot"
     assert subprocess.run(server.ssh_command("true"), check=False).returncode == 0
 
 
