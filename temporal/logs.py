@@ -5,16 +5,20 @@ Records written with `workflow.logger` and `activity.logger` carry the ids of th
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import logging.handlers
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from temporalio import activity, workflow
+from temporalio.exceptions import FailureError
 
 from temporal.config import Settings
-from temporal.shared.secrets import RedactingFilter
+from temporal.shared.secrets import RedactingFilter, redactor
 
 # Key in our JSON -> key in what the SDK attaches to a record.
 _IDS = {
@@ -28,12 +32,17 @@ _IDS = {
 }
 
 
-def set_up(settings: Settings) -> None:
-    """Send this process's logs to standard error, in the form that `settings` ask for."""
-    as_json = settings.log_format == "json" or (
-        settings.log_format == "auto" and not sys.stderr.isatty()
-    )
-    handler = logging.StreamHandler(sys.stderr)
+def set_up(settings: Settings, file: Path | None = None) -> None:
+    """Send this process's logs to standard error, in the form that `settings` ask for.
+
+    Args:
+        file: write them there instead, as JSON; at most 2 MB are kept.
+    """
+    to_person = file is None and sys.stderr.isatty()
+    as_json = settings.log_format == "json" or (settings.log_format == "auto" and not to_person)
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    if file is not None:
+        handler = logging.handlers.RotatingFileHandler(file, maxBytes=10**6, backupCount=1)
     handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
     handler.addFilter(RedactingFilter())
     root = logging.getLogger()
@@ -41,6 +50,10 @@ def set_up(settings: Settings) -> None:
     root.setLevel(settings.log_level)
     for noisy in ("asyncio", "asyncssh"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # What a stopping worker does is told by the command.
+    logging.getLogger("temporalio.worker").setLevel(
+        logging.WARNING if to_person else logging.NOTSET
+    )
     for adapter in (activity.logger, workflow.logger):
         # The formatter shows the ids; the SDK would repeat all of them inside each message.
         for name in ("activity_info_on_message", "workflow_info_on_message"):
@@ -77,16 +90,24 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """Time, level, message; then the run it belongs to."""
+    """Time, level, message; then the run it belongs to; then the stack trace, if the error is a
+    surprise. What an activity says with a failure of Temporal's kind is meant for people: its first
+    line is enough here, and `runs show` has the rest."""
 
     def format(self, record: logging.LogRecord) -> str:
         """See base class."""
         clock = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         line = f"{clock} {record.levelname:<7} {record.getMessage()}"
+        error = record.exc_info[1] if record.exc_info else None
+        expected = isinstance(error, FailureError | asyncio.CancelledError)
+        if expected and str(error):
+            line += f": {redactor.redact(str(error)).splitlines()[0]}"
         found = ids(record)
         shown = [found[key] for key in ("workflow_id", "activity") if key in found]
         if shown:
             line += "  [" + " ".join(str(part) for part in shown) + "]"
+        if expected:
+            return line
         text = record.exc_text or (
             self.formatException(record.exc_info) if record.exc_info else None
         )

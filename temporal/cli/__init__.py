@@ -44,15 +44,16 @@ def _root(
     pass
 
 
-app.command("up")(up.up)
-app.command("worker")(worker.worker)
-app.command("run")(run.run)
-app.command("new")(new.new)
-app.command("check")(check.check)
-app.command("list")(listing.listing)
-app.command("config")(config.config)
+# The list of commands has one line for each; what does not fit on it would be cut off.
+app.command("up", short_help="Run an embedded server, web UI and worker.")(up.up)
+app.command("worker", short_help="Serve task queues until told to stop.")(worker.worker)
+app.command("run", short_help="Start a workflow and follow it to its result.")(run.run)
+app.command("new", short_help="Write a workflow, its activity and a test.")(new.new)
+app.command("check", short_help="Find what is not wired or not deterministic.")(check.check)
+app.command("list", short_help="List workflows and activities.")(listing.listing)
+app.command("config", short_help="Print each setting and where it came from.")(config.config)
 app.add_typer(runs.app, name="runs")
-app.add_typer(labs.app, name="lab")
+app.add_typer(labs.app, name="lab", short_help="Real throw-away servers on this machine.")
 
 
 def main() -> NoReturn:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
@@ -26,6 +28,7 @@ EXIT_CODES = (
     "timed out; 130 interrupted (the run goes on)."
 )
 
+OWN = "embedded server, for this command, of"
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
@@ -77,8 +80,25 @@ def wrong(message: str) -> NoReturn:
 
 
 def say(text: str) -> None:
-    """One line for a person, on standard error, so that standard output stays clean."""
+    """For a person, on standard error, so that standard output stays clean; on a terminal it is
+    broken between words."""
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns
+        text = "\n".join(_broken(line, width) for line in text.splitlines())
     print(text, file=sys.stderr, flush=True)
+
+
+def _broken(line: str, width: int) -> str:
+    if len(line) <= width:
+        return line
+    indent = line[: len(line) - len(line.lstrip())]
+    return textwrap.fill(
+        line,
+        width,
+        subsequent_indent=indent,
+        break_long_words=False,  # a path or address is there to be copied
+        break_on_hyphens=False,
+    )
 
 
 def emit(value: Any) -> None:
@@ -120,7 +140,7 @@ async def session(
         work: run a worker as well, if the server is ours: somebody has to do the run.
         quiet: do not say so.
     """
-    from temporal import client, server
+    from temporal import client, logs, server
     from temporal.config import Origin
     from temporal.worker import Crew, build_id, identity
 
@@ -138,11 +158,21 @@ async def session(
                 f"command, web UI {record.ui}\n(its data stay in {chosen.state_dir}; "
                 "`temporal-ops up` keeps it running)"
             )
-        here = chosen.lively().at(record.address, Origin("embedded server of", str(chosen.state_dir)))
+        # Whoever leaves such a run wants the prompt back: its activities are not waited for, and
+        # what they began on hosts goes on there.
+        here = chosen.lively().model_copy(update={"drain_timeout": 0.0})
+        here = here.at(record.address, Origin(OWN, str(chosen.state_dir)))
         signed = identity(build_id(chosen, catalogue))
         ops = await client.connect(here, catalogue=catalogue, identity=signed)
         if not work:
             yield ops
             return
+        # What activities log would tear up the view; why one failed is shown there anyway.
+        logs.set_up(chosen, chosen.state_dir / "worker.log")
         async with Crew(ops):
             yield ops
+
+
+def is_own(ops: Ops) -> bool:
+    """Whether server and worker end with this command."""
+    return ops.settings.origin("address").kind == OWN

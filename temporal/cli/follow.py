@@ -1,21 +1,30 @@
-"""The live view of one run: a few lines that stand still on a terminal, a line a change elsewhere."""
+"""The live view of one run: lines that stand still on a terminal, a line a change elsewhere."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sys
 import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from temporal.cli.common import say
+from temporal.cli.words import took
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.text import Text
     from temporalio.client import WorkflowHandle
 
     from temporal.client import Ops
     from temporal.runs import PendingActivity, Run
 
-NO_WORKER_AFTER_S = 3.0
+NOT_TAKEN_S = 3.0  # a worker that is there takes what is due within milliseconds
+BUSY_S = 20.0
+SILENT_S = 15.0  # twice and a bit what lies between two heartbeats
+_FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
 class View(Protocol):
@@ -44,44 +53,38 @@ class Quiet:
         """Nothing to stop."""
 
 
-class Lines:
+class Lines(Quiet):
     """One line for each change, for logs and pipes."""
 
     def __init__(self) -> None:
-        self._last = ""
-
-    def start(self) -> None:
-        """Nothing to start."""
+        self._last: list[str] = []
 
     def update(self, run: Run) -> None:
         """Prints what is new."""
-        for text in _lines(run):
-            if text not in self._last:
-                say(text)
-        self._last = "\n".join(_lines(run))
-
-    def note(self, text: str) -> None:
-        """Prints it."""
-        say(text)
-
-    def stop(self) -> None:
-        """Nothing to stop."""
+        now = [line.plain.rstrip() for line in rows(run, ticking=False)]
+        for line in now:
+            if line not in self._last:
+                say(line)
+        self._last = now
 
 
 class Live:
-    """Lines that are redrawn in place."""
+    """Lines that are redrawn in place, each cut to the terminal's width so that nothing jumps."""
 
     def __init__(self, console: Console) -> None:
         from rich.live import Live as RichLive
 
         self._run: Run | None = None
+        self._console = console
         self._began = time.monotonic()
+        self._tty = contextlib.ExitStack()
         self._live = RichLive(
             get_renderable=self._draw, console=console, refresh_per_second=8, transient=True
         )
 
     def start(self) -> None:
         """Begin to draw."""
+        self._tty.enter_context(no_echo())
         self._live.start()
 
     def update(self, run: Run) -> None:
@@ -95,23 +98,40 @@ class Live:
     def stop(self) -> None:
         """Remove the lines; what is worth keeping was printed."""
         self._live.stop()
+        self._tty.close()
 
     def _draw(self) -> RenderableType:
         from rich.console import Group
-        from rich.markup import escape
-        from rich.spinner import Spinner
         from rich.text import Text
 
-        from temporal.cli.runs import took
-
         run = self._run
-        head = f"{run.workflow if run else 'starting'} {took(time.monotonic() - self._began)}"
-        rows: list[RenderableType] = [Spinner("dots", Text(head))]
-        for activity in run.activities if run else []:
-            rows.append(Text("  ").append_text(_activity_text(activity)))
-        if run and run.stuck:
-            rows.append(Text(f"  stuck: {escape(run.stuck)}", style="red", overflow="ellipsis"))
-        return Group(*rows)
+        seconds = run.seconds if run else time.monotonic() - self._began
+        frame = _FRAMES[int(time.monotonic() * 8) % len(_FRAMES)]
+        head = Text.assemble((f"{frame} ", "cyan"), run.workflow if run else "starting")
+        head.append(f" {took(max(seconds, 0.0))}", style="cyan").append(
+            "   Ctrl-C asks", style="dim"
+        )
+        lines = [head, *(rows(run, ticking=True, most=self._console.height - 3) if run else [])]
+        for line in lines:
+            line.no_wrap, line.overflow = True, "ellipsis"
+        return Group(*lines)
+
+
+@contextlib.contextmanager
+def no_echo() -> Iterator[None]:
+    """Keys typed meanwhile, the ^C of an interrupt too, would push the lines out of place."""
+    import termios
+
+    if not sys.stdin.isatty():
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    quiet = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+    termios.tcsetattr(sys.stdin, termios.TCSADRAIN, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
 
 def view_for(console: Console) -> View:
@@ -123,11 +143,14 @@ async def show(handle: WorkflowHandle[Any, Any], ops: Ops, view: View) -> Run:
     """Shows a run until it is closed; returns its last state.
 
     A server that goes away is waited for: the run is not lost, and neither is its view.
+
+    Raises:
+        NoSuchRun, ConnectError: the run is gone, or the server answers and refuses.
     """
     from temporal.runs import follow
     from temporal.shared.errors import ConnectError
 
-    watch = asyncio.create_task(_warn_without_worker(handle, ops, view))
+    watch = _Watch(ops, view)
     view.start()
     last: Run | None = None
     lost = False
@@ -140,50 +163,118 @@ async def show(handle: WorkflowHandle[Any, Any], ops: Ops, view: View) -> Run:
                         lost = False
                     last = run
                     view.update(run)
+                    watch.look_at(run)
             except ConnectError as error:
+                if not _gone(error):
+                    raise
                 if not lost:
-                    view.note(f"{error}; waiting for it to come back, the run is kept there")
+                    view.note(f"{error}\nwaiting for it to come back; the run is kept there")
                 lost = True
                 await asyncio.sleep(1)
         return last
     finally:
-        watch.cancel()
+        watch.stop()
         view.stop()
 
 
-async def _warn_without_worker(handle: WorkflowHandle[Any, Any], ops: Ops, view: View) -> None:
-    from temporal.runs import look, pollers
+def _gone(error: BaseException) -> bool:
+    """Whether nobody answered, which may pass; a refusal does not."""
+    from temporalio.service import RPCError, RPCStatusCode
 
-    await asyncio.sleep(NO_WORKER_AFTER_S)
-    run = await look(handle, ops)
-    if run.closed is None and not run.activities and not await pollers(ops, run.queue):
-        view.note(
-            f"no worker polls queue {run.queue!r}, so nothing happens yet; the run waits there. "
-            "Start one: `temporal-ops worker`"
+    cause = error.__cause__
+    passing = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED)
+    return isinstance(cause, RPCError) and cause.status in passing
+
+
+class _Watch:
+    """Says once why nothing moves: no worker, or none that is free."""
+
+    def __init__(self, ops: Ops, view: View) -> None:
+        self._ops = ops
+        self._view = view
+        self._task: asyncio.Task[None] | None = None
+
+    def look_at(self, run: Run) -> None:
+        """The state of the run has changed; does it wait for a worker now?"""
+        self.stop()
+        if run.closed is None and (run.due or any(each.due for each in run.activities)):
+            self._task = asyncio.create_task(self._warn(run))
+
+    def stop(self) -> None:
+        """Nothing more is to be said."""
+        if self._task:
+            self._task.cancel()
+
+    async def _warn(self, run: Run) -> None:
+        from temporalio.service import RPCError
+
+        from temporal.runs import pollers
+
+        await asyncio.sleep(max(NOT_TAKEN_S - run.waiting, 0))
+        try:
+            there = await pollers(self._ops, run.queue)
+            if not there:
+                self._view.note(
+                    f"no worker polls queue {run.queue!r}, so nothing happens yet; the run waits "
+                    "there. Start one: `temporal-ops worker`"
+                )
+                return
+            await asyncio.sleep(max(BUSY_S - run.waiting, 0))
+        except RPCError:
+            return  # whoever follows the run sees that the server is gone, and says so
+        self._view.note(
+            f"{there} worker(s) polled queue {run.queue!r} within the last minute, but none has "
+            f"taken this run's work for {took(run.waiting)}: they are busy or gone"
         )
 
 
-def _lines(run: Run) -> list[str]:
-    rows = [f"  {_activity_text(activity).plain}" for activity in run.activities]
-    return [*rows, f"  stuck: {run.stuck}"] if run.stuck else rows
+def rows(run: Run, *, ticking: bool, most: int = 1000) -> list[Text]:
+    """What is worth showing of a run in progress, one idea a line.
 
-
-def _activity_text(activity: PendingActivity) -> Any:
+    Args:
+        ticking: with the times that change by themselves.
+        most: at most so many lines; a last one says how many are left out.
+    """
     from rich.text import Text
 
-    text = Text(activity.name, style="bold")
-    progress = activity.progress
-    if progress and progress.host:
-        text.append(f" {progress.host}", style="cyan")
-    if progress and progress.total:
-        text.append(f" {progress.done}/{progress.total}", style="bold")
-    if progress and progress.what:
-        text.append(f" {progress.what}")
-    elif activity.state != "running":
-        text.append(f" {activity.state}", style="dim")
-    if activity.attempt > 1:
-        of = f" of {activity.attempts}" if activity.attempts else ""
-        text.append(f" (try {activity.attempt}{of})", style="yellow")
+    found = [line for activity in run.activities for line in _activity_rows(activity, ticking)]
+    if len(found) > most > 0:
+        left = len(found) - most + 1
+        found = [*found[: most - 1], Text(f"  ... and {left} more lines", style="dim")]
+    if run.stuck:
+        found.append(Text("  stuck: its own code fails, and is tried again", style="red"))
+        found += [Text(f"    {line}", style="red") for line in run.stuck.splitlines()]
+    return found
+
+
+def _activity_rows(activity: PendingActivity, ticking: bool) -> Iterator[Text]:
+    from rich.text import Text
+
+    now = datetime.now(UTC)
+    line = Text("  ").append(activity.name, style="bold")
+    if activity.state == "waiting":
+        if activity.attempt > 1:
+            line.append(f" try {activity.attempt}{_of(activity)}", style="yellow")
+            left = (activity.due - now).total_seconds() if activity.due else 0
+            if ticking and left > 0:
+                line.append(f" in {took(left)}", style="yellow")
+        else:
+            line.append(" waiting for a worker", style="dim")
+    else:
+        if activity.text:
+            line.append(f" {activity.text}")
+        if activity.state != "running":
+            line.append(f" {activity.state}", style="yellow")
+        if activity.attempt > 1:
+            line.append(f" (try {activity.attempt}{_of(activity)})", style="yellow")
+        silent = (now - activity.heard).total_seconds() if activity.heard else 0
+        if ticking and silent > SILENT_S:
+            line.append(f" silent for {took(silent)}", style="yellow")
+    yield line
     if activity.last_failure:
-        text.append(f" after: {activity.last_failure.splitlines()[0][:160]}", style="yellow")
-    return text
+        first = activity.last_failure.splitlines()[0]
+        yield Text(f"    the try before failed: {first}", style="yellow")
+
+
+def _of(activity: PendingActivity) -> str:
+    return f" of {activity.attempts}" if activity.attempts else ""

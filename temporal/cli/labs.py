@@ -19,7 +19,7 @@ Name = Annotated[str, typer.Option("--lab", help="which lab, if you have several
 Release = Annotated[str, typer.Option(help="Debian release: bookworm or trixie")]
 
 
-@app.command()
+@app.command(short_help="Start servers until there are COUNT.")
 def up(
     count: Annotated[int, typer.Argument(min=1, help="how many servers there should be")] = 1,
     release: Release = "bookworm",
@@ -56,7 +56,8 @@ def ls(lab: Name = "default", as_json: AsJson = False) -> None:
     if as_json:
         emit(machines)
     elif not machines:
-        print("no servers; `temporal-ops lab up` starts one")
+        which = "" if lab == "default" else f" --lab {lab}"
+        print(f"no servers; `temporal-ops lab up{which}` starts one")
     else:
         _show(machines)
 
@@ -70,11 +71,17 @@ def ssh(
     """Log in to a server as root, or run a command there."""
     from lab import Lab
 
+    command = command or []
+    # Options end at the server's name, as with ssh; but this one is often put behind it.
+    if command[:1] == ["--lab"] and len(command) > 1:
+        lab, command = command[1], command[2:]
+    elif command and command[0].startswith("-"):
+        wrong(f"{command[0]}: options of `lab ssh` stand before the name of the server")
     found = [known for known in Lab(lab).machines() if known.name == machine]
     if not found:
         names = ", ".join(known.name for known in Lab(lab).machines()) or "none"
         wrong(f"there is no server {machine!r} in lab {lab!r}; there are: {names}")
-    argv = found[0].ssh_command(*(command or []))
+    argv = found[0].ssh_command(*command)
     os.execvp(argv[0], argv)
 
 
@@ -82,11 +89,16 @@ def ssh(
 def down(
     names: Annotated[list[str] | None, typer.Argument(help="which; default: all")] = None,
     lab: Name = "default",
+    as_json: AsJson = False,
 ) -> None:
     """Stop and remove servers; nothing of them stays."""
     from lab import Lab
 
-    Lab(lab).down(names or None)
+    gone = Lab(lab).down(names or None)
+    if as_json:
+        emit({"removed": gone})
+    else:
+        say(f"removed {', '.join(gone)}" if gone else "no servers to remove")
 
 
 def _show(machines: Sequence[object]) -> None:

@@ -31,16 +31,21 @@ def listing(as_json: AsJson = False) -> None:
         emit(rows)
         return
     from rich.table import Table
+    from rich.text import Text
 
+    out = console()
+    queues = sorted({row["queue"] or "" for row in rows})
+    everywhere = f", all on queue {queues[0]}" if len(queues) == 1 else ""
     for kind, title in (("workflow", "Workflows"), ("activity", "Activities")):
-        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-        for name, style in (("name", "bold"), ("domain", ""), ("takes", ""), ("queue", "cyan")):
-            table.add_column(name, style=style, no_wrap=True)
-        table.add_column("what it does", style="dim")
-        for row in rows:
-            if row["kind"] == kind:
-                table.add_row(
-                    row["name"], row["domain"] or "-", row["takes"], row["queue"], row["summary"]
-                )
-        console().print(table)
-        console().print()
+        shown = [row for row in rows if row["kind"] == kind]
+        table = Table(
+            title=Text(title + everywhere), title_justify="left", box=None, pad_edge=False
+        )
+        columns = ["name", "domain", "takes", *(["queue"] if len(queues) > 1 else [])]
+        for name in columns:
+            table.add_column(name, style="bold" if name == "name" else "", no_wrap=True)
+        table.add_column("what it does", style="dim", no_wrap=True, overflow="ellipsis")
+        for row in shown:
+            table.add_row(*(Text(row[name] or "-") for name in [*columns, "summary"]))
+        out.print(table)
+        out.print()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -22,13 +24,17 @@ from temporal.cli.common import (
     console,
     emit,
     execute,
+    is_own,
     say,
     session,
     settings,
     wrong,
 )
+from temporal.cli.showing import as_text
+from temporal.cli.words import took
 
 if TYPE_CHECKING:
+    from temporalio.api.failure.v1 import Failure
     from temporalio.client import WorkflowHandle
 
     from temporal.client import Ops
@@ -36,6 +42,7 @@ if TYPE_CHECKING:
     from temporal.registry import Entry
     from temporal.runs import Run
 
+T = TypeVar("T")
 STATUS = {
     "completed": DONE,
     "failed": FAILED,
@@ -55,7 +62,9 @@ def run(
     id: Annotated[
         str | None, typer.Option("--id", help="workflow id; if it runs already, that is followed")
     ] = None,
-    wait: Annotated[bool, typer.Option(help="follow the run to its end")] = True,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="follow the run to its end, or only start it")
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
     """Start a workflow and follow it; its result goes to standard output.
@@ -77,6 +86,7 @@ def read_input(entry: Entry, text: str | None, file: str | None) -> list[Any]:
         SpecError: it does not parse or does not fit; names file, line, field and value.
     """
     from temporal.client import check_input
+    from temporal.shared.errors import SpecError
     from temporal.shared.specs import reading
 
     if text is not None and file is not None:
@@ -89,7 +99,10 @@ def read_input(entry: Entry, text: str | None, file: str | None) -> list[Any]:
             return [reading.parse(raw, types[0], name)]
         return [reading.plain(raw, name)]
     if text is None:
-        return check_input(entry, [])
+        try:
+            return check_input(entry, [])
+        except SpecError as error:
+            wrong(f"{error}. Give it as --input JSON or --file FILE")
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
@@ -110,64 +123,121 @@ async def _run(
 ) -> int:
     async with session(chosen, work=wait, quiet=as_json) as ops:
         handle = await ops.start(entry.name, *values, id=workflow_id)
-        ui = f"run {handle.id}"
         if not wait:
             if as_json:
                 emit({"id": handle.id, "run_id": handle.result_run_id})
             else:
                 print(handle.id)
-                if not ops.settings.address_configured:
+                if is_own(ops):
                     say("it goes on as soon as a worker runs: `temporal-ops up`")
             return DONE
         if not as_json:
-            say(ui)
+            say(f"run {handle.id}")
         last = await _follow(handle, ops, as_json)
         if last is None:
-            say(f"left running: `temporal-ops runs show {handle.id}`")
+            if as_json:
+                emit({"id": handle.id, "status": "running"})
+            say(_left(handle.id, ops))
             return INTERRUPTED
         return await _outcome(handle, last, as_json)
 
 
+def _left(workflow_id: str, ops: Ops) -> str:
+    if is_own(ops):
+        return (
+            f"left: server and worker end with this command, and the run is kept in "
+            f"{ops.settings.state_dir}. It goes on with `temporal-ops up`."
+        )
+    return f"left running; `temporal-ops runs show {workflow_id}` says how far it is"
+
+
 async def _follow(handle: WorkflowHandle[Any, Any], ops: Ops, as_json: bool) -> Run | None:
-    """Shows the run until it ends; None if the person left it running."""
-    interrupted = asyncio.Event()
+    """Shows the run until it ends; None if the person left it running.
+
+    Ctrl-C asks, a second one leaves; SIGTERM leaves without asking. From then on signals end the
+    process.
+    """
+    from temporal import runs
+
+    asked, told = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, interrupted.set)
-    loop.add_signal_handler(signal.SIGTERM, interrupted.set)
+    loop.add_signal_handler(signal.SIGINT, asked.set)
+    loop.add_signal_handler(signal.SIGTERM, told.set)
     try:
         while True:
             view = follow.Quiet() if as_json else follow.view_for(console(stderr=True))
-            following = asyncio.create_task(follow.show(handle, ops, view))
-            stop = asyncio.create_task(interrupted.wait())
-            await asyncio.wait({following, stop}, return_when=asyncio.FIRST_COMPLETED)
-            stop.cancel()
-            if following.done():
-                return following.result()
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
-            interrupted.clear()
-            choice = await asyncio.to_thread(_ask) if sys.stdin.isatty() else "leave"
+            run = await _unless(follow.show(handle, ops, view), asked, told)
+            if run is not None:
+                return run
+            if told.is_set() or not sys.stdin.isatty():
+                return None
+            asked.clear()
+            ended = asyncio.create_task(follow.show(handle, ops, follow.Quiet()))
+            choice = await _unless(_choice(ended), asked, told) or "leave"
             if choice == "leave":
+                ended.cancel()
+                say("")
                 return None
             if choice == "cancel":
-                await handle.cancel()
-                say("asked it to cancel; waiting for it to end")
+                await runs.cancel(ops, handle.id)
+                say("asked it to cancel; it has ended when nothing of it goes on any more")
+            ended.cancel()
     finally:
-        loop.remove_signal_handler(signal.SIGINT)
         loop.remove_signal_handler(signal.SIGTERM)
+        loop.add_signal_handler(signal.SIGINT, lambda: os._exit(INTERRUPTED))
 
 
-def _ask() -> str:
-    """What to do with the run: cancel, leave or go on watching."""
-    while True:
-        say("")
-        try:
-            answer = input("[c]ancel the run, [l]eave it running, or [w]atch on? ").strip().lower()
-        except EOFError:
+async def _unless(doing: Coroutine[Any, Any, T], *events: asyncio.Event) -> T | None:
+    """What `doing` gives; None if one of the events comes first."""
+    task = asyncio.ensure_future(doing)
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait([task, *waits], return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        return None
+    finally:
+        for each in (task, *waits):
+            each.cancel()
+        await asyncio.gather(task, *waits, return_exceptions=True)
+
+
+async def _choice(ended: asyncio.Task[Run]) -> str:
+    """What to do with the run: cancel, leave, or watch on (also when it ends meanwhile)."""
+    while not ended.done():
+        sys.stderr.write("\n[c]ancel the run, [l]eave it, or [w]atch on? (Ctrl-C leaves) ")
+        sys.stderr.flush()
+        line = asyncio.ensure_future(_line())
+        await asyncio.wait([line, ended], return_when=asyncio.FIRST_COMPLETED)
+        if not line.done():
+            line.cancel()
+            say("\nit has ended meanwhile")
+            break
+        answer = line.result()
+        if answer is None:
             return "leave"
         for choice in ("cancel", "leave", "watch"):
             if answer and choice.startswith(answer):
                 return choice
+    return "watch"
+
+
+async def _line() -> str | None:
+    """The next line of standard input, in lower case and without blanks; None at its end."""
+    loop = asyncio.get_running_loop()
+    came: asyncio.Future[bytes] = loop.create_future()
+    number = sys.stdin.fileno()
+
+    def read() -> None:
+        if not came.done():
+            came.set_result(os.read(number, 4096))
+
+    loop.add_reader(number, read)
+    try:
+        raw = await came
+    finally:
+        loop.remove_reader(number)
+    return raw.decode(errors="replace").strip().lower() if raw else None
 
 
 async def _outcome(handle: WorkflowHandle[Any, Any], last: Run, as_json: bool) -> int:
@@ -182,26 +252,28 @@ async def _outcome(handle: WorkflowHandle[Any, Any], last: Run, as_json: bool) -
         if as_json:
             emit({"id": handle.id, "status": last.status, "failure": text})
         else:
-            say(f"{last.status}: {text}")
+            say(f"{last.status} after {took(last.seconds)}" + (f": {text}" if text else ""))
         return STATUS.get(last.status, FAILED)
     if as_json:
         emit({"id": handle.id, "status": last.status, "result": result})
-    else:
-        show_result(result)
+        return DONE
+    text = as_text(result)
+    if text:
+        print(text, flush=True)
+    if sys.stderr.isatty():
+        say(f"completed after {took(last.seconds)}")
     return DONE
 
 
-def _failure(error: BaseException, as_text: Any) -> str:
+def _failure(error: BaseException, explain: Callable[[Failure], str]) -> str:
+    from temporalio.exceptions import CancelledError
+
     cause = error.__cause__
     failure = getattr(cause, "failure", None)
-    return as_text(failure) if failure is not None else str(cause or error)
-
-
-def show_result(result: Any) -> None:
-    """A result, for people: one that knows how to show itself does, text as it is, else JSON."""
-    if hasattr(result, "render"):
-        print(result.render())
-    elif isinstance(result, str):
-        print(result)
-    elif result is not None:
-        emit(result)
+    if failure is None:
+        return "" if isinstance(cause, CancelledError) else str(cause or error)
+    if failure.HasField("canceled_failure_info"):
+        return ""  # the status says it
+    if failure.HasField("terminated_failure_info"):
+        return str(failure.message)
+    return str(explain(failure))

@@ -32,7 +32,9 @@ async def _up(as_json: bool) -> None:
     runtime, metrics = make_runtime(chosen)
     signed = identity(build_id(chosen, catalogue))
     async with server.embedded(chosen) as record:
-        here = chosen.lively().at(record.address, Origin("embedded server of", str(chosen.state_dir)))
+        here = chosen.lively().at(
+            record.address, Origin("embedded server of", str(chosen.state_dir))
+        )
         ops = await client.connect(here, catalogue=catalogue, runtime=runtime, identity=signed)
         async with Crew(ops, core_metrics=metrics) as crew:
             await crew.until_polling()

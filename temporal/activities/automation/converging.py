@@ -72,14 +72,27 @@ async def converge_host(request: ConvergeHost) -> Report:
                 on_progress=show,
             )
         except ConvergeError as error:
-            kind = Retryable if error.retryable else Permanent
-            raise kind(f"{type(error).__name__}: {error}") from error
+            raise _explained(error, name) from error
         except asyncio.CancelledError:
             await _abort_if_asked(host, run_id)
             raise
+    report = report.model_copy(update={"host": name})  # as the spec calls it, not where it is
     if not report.ok:
-        raise HostFailed(report.render())
+        raise HostFailed(_failed(report))
     return report
+
+
+def _explained(error: ConvergeError, name: str) -> Retryable | Permanent:
+    """The error under the name that the spec gives the host."""
+    text = str(error)
+    kind = Retryable if error.retryable else Permanent
+    return kind(text if name in text else f"{name}: {text}")
+
+
+def _failed(report: Report) -> str:
+    """The summary first: where there is room for one line only, that one is shown."""
+    details = report.render().partition("\n")[2].removesuffix(f"{report.summary}\n")
+    return f"{report.summary}\n{details.rstrip()}"
 
 
 async def _abort_if_asked(host: Host, run_id: str) -> None:

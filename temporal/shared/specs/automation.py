@@ -160,6 +160,11 @@ class Answered(_Spec):
     status: int
     body: str
 
+    @property
+    def summary(self) -> str:
+        """In one line."""
+        return f"{self.url} answers {self.status}"
+
 
 class Provisioned(_Spec):
     """Result of ProvisionServer: what changed, and what the server answers now."""
@@ -167,13 +172,18 @@ class Provisioned(_Spec):
     report: Report
     answers: tuple[Answered, ...] = ()
 
+    @property
+    def summary(self) -> str:
+        """In one line."""
+        return self.report.summary
+
     def render(self) -> str:
         """For people: changes as a plan shows them, the summary, then the answers."""
         lines = [self.report.render().rstrip()]
         if not self.report.changed and self.report.ok:
             lines.append("nothing changed: it already was as wanted")
         for answer in self.answers:
-            lines += ["", f"{answer.url} answers {answer.status}:", _indented(answer.body)]
+            lines += ["", f"{answer.summary}:", _indented(answer.body)]
         return "\n".join(lines)
 
 

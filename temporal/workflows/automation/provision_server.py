@@ -20,7 +20,10 @@ class ProvisionServer:
     async def run(self, spec: ServerSpec) -> Provisioned:
         """Fails if a resource is not as wanted afterwards, or an answer does not come."""
         report: Report = await workflow.execute_activity(
-            "converge_host", ConvergeHost(host=spec.host, resources=spec.resources)
+            "converge_host",
+            ConvergeHost(host=spec.host, resources=spec.resources),
+            # A cancelled run has ended only when nothing of it goes on at the host.
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         )
         answers: tuple[Answered, ...] = ()
         if spec.answers:

@@ -1,0 +1,121 @@
+"""What can be asked of runs: list, look, follow, cancel, terminate."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import WorkflowHandle
+from temporalio.service import RPCError, RPCStatusCode
+
+from temporal.client import Ops, explain_rpc
+from temporal.runs.failures import failure_text
+from temporal.runs.state import NoSuchRun, Run, from_execution
+from temporal.shared.errors import OpsError
+
+_POLL_S = (0.15, 1.0)  # first and longest pause between two looks at a run
+# A poll lasts a minute at the longest; the server goes on naming whoever polled within five.
+_POLLED_LATELY = timedelta(seconds=75)
+
+
+async def list_runs(ops: Ops, query: str = "", limit: int = 20) -> list[Run]:
+    """The newest runs first.
+
+    Args:
+        query: a Temporal visibility query, as in `WorkflowType = "ProvisionServer"`.
+
+    Raises:
+        OpsError: the query is not understood.
+    """
+    converter = ops.client.data_converter
+    try:
+        found = ops.client.list_workflows(query or None, limit=limit)
+        return [await from_execution(execution, converter) async for execution in found]
+    except RPCError as error:
+        if error.status == RPCStatusCode.INVALID_ARGUMENT:
+            raise OpsError(f"the query {query} is not understood: {error.message}") from None
+        raise explain_rpc(error, ops.settings) from error
+
+
+async def look(handle: WorkflowHandle[Any, Any], ops: Ops) -> Run:
+    """How far a run is now. Raises NoSuchRun, ConnectError."""
+    try:
+        description = await handle.describe()
+        run = await from_execution(description, ops.client.data_converter)
+        raw = description.raw_description
+        if raw.HasField("pending_workflow_task") and raw.pending_workflow_task.attempt > 1:
+            run.stuck = await _why_stuck(handle)
+        return run
+    except RPCError as error:
+        if error.status == RPCStatusCode.NOT_FOUND and "amespace" not in error.message:
+            raise NoSuchRun(
+                f"there is no run {handle.id!r} in namespace {ops.settings.namespace!r}. "
+                "`temporal-ops runs list` shows those there are."
+            ) from None
+        raise explain_rpc(error, ops.settings) from error
+
+
+async def follow(handle: WorkflowHandle[Any, Any], ops: Ops) -> AsyncIterator[Run]:
+    """Yields the run whenever it looks different from before; ends with its last state."""
+    pause, last = _POLL_S[0], ""
+    while True:
+        run = await look(handle, ops)
+        seen = run.model_dump_json(exclude={"events"})
+        if seen != last:
+            yield run
+            last, pause = seen, _POLL_S[0]
+        if run.closed:
+            return
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.3, _POLL_S[1])
+
+
+async def pollers(ops: Ops, queue: str) -> int:
+    """How many workers have asked for workflow tasks on `queue` within the last minute or so."""
+    found = await ops.client.workflow_service.describe_task_queue(
+        DescribeTaskQueueRequest(
+            namespace=ops.client.namespace,
+            task_queue=TaskQueue(name=queue),
+            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+        )
+    )
+    since = datetime.now(UTC) - _POLLED_LATELY
+    return sum(1 for each in found.pollers if each.last_access_time.ToDatetime(UTC) > since)
+
+
+async def cancel(ops: Ops, workflow_id: str) -> None:
+    """Ask a run to end; it may clean up first. Raises NoSuchRun."""
+    await _act(ops, workflow_id, ops.client.get_workflow_handle(workflow_id).cancel)
+
+
+async def terminate(ops: Ops, workflow_id: str, reason: str) -> None:
+    """End a run at once; its code does not run again. Raises NoSuchRun."""
+    handle = ops.client.get_workflow_handle(workflow_id)
+    await _act(ops, workflow_id, lambda: handle.terminate(reason=reason))
+
+
+async def _act(ops: Ops, workflow_id: str, call: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await call()
+    except RPCError as error:
+        if error.status == RPCStatusCode.NOT_FOUND and "amespace" not in error.message:
+            raise NoSuchRun(
+                f"no run {workflow_id!r} is in progress. "
+                "`temporal-ops runs list` shows those there are."
+            ) from None
+        raise explain_rpc(error, ops.settings) from error
+
+
+async def _why_stuck(handle: WorkflowHandle[Any, Any]) -> str:
+    why = "its workflow task fails"
+    async for event in handle.fetch_history_events():
+        if event.HasField("workflow_task_failed_event_attributes"):
+            why = failure_text(event.workflow_task_failed_event_attributes.failure)
+        elif event.HasField("workflow_task_timed_out_event_attributes"):
+            why = "its workflow task timed out: the worker died, or its code blocks"
+    return why
