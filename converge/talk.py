@@ -20,11 +20,13 @@ def command(host: Host, nonce: str, *, password: bool) -> str:
         return "exec env LC_ALL=C sudo -n -- sh -s"
     # sudo reads a password only if it wants one: asked first, or the password would become the
     # first line of the script. -k: no ticket of an earlier call may decide it.
-    ready = f"printf '%s ready\\n' {nonce}; exec sh -s"
+    # Its prompt is the sign: the second one means that the first password was wrong. It comes on
+    # standard error, which is read as output up to there; what the script says is kept out of it.
+    ready = f"printf '%s ready\\n' {nonce}; exec sh -s 2>/dev/null"
     script = (
         "LC_ALL=C; export LC_ALL; if sudo -k -n -- true 2>/dev/null; then "
         f"printf '%s ready\\n' {nonce}; exec sudo -n -- sh -s; "
-        f"else printf '%s ask\\n' {nonce}; exec sudo -k -S -p '' -- sh -c {quote(ready)}; fi"
+        f"else exec sudo -k -S -p {quote(f'{nonce} ask')} -- sh -c {quote(ready)} 2>&1; fi"
     )
     return f"exec sh -c {quote(script)}"
 
@@ -76,18 +78,20 @@ async def _handshake(
     script: bytes,
     password: bytes,
 ) -> None:
+    ask, ready = f"{nonce} ask".encode(), f"{nonce} ready\n".encode()
     seen = b""
-    asked = False
+    sent = 0
     async for data in chunks:
         seen += data
-        if f"{nonce} ready\n".encode() in seen:
+        if ready in seen:
             await process.send(script, eof=True)
             return
-        if not asked and f"{nonce} ask\n".encode() in seen:
-            asked = True
-            # One line and the end of input: a wrong password must not be followed by the script.
-            await process.send(password + b"\n")
-    _explain(host, await process.wait())
+        if seen.count(ask) > sent:
+            sent = seen.count(ask)
+            # Never a second time: that would count as another attack, and lock accounts out.
+            await process.send(password + b"\n" if sent == 1 else b"", eof=sent > 1)
+    exit = await process.wait()
+    _explain(host, Exit(exit.status, seen.replace(ask, b"") + exit.stderr))
 
 
 def _explain(host: Host, exit: Exit) -> None:
@@ -100,7 +104,7 @@ def _explain(host: Host, exit: Exit) -> None:
                 " this user NOPASSWD in sudoers",
                 host=host.name,
             )
-        if "incorrect password" in said or "Sorry, try again" in said:
+        if "incorrect password" in said or "try again" in said or "no password" in said:
             raise SudoRefused("sudo refuses the password given", host=host.name)
         if "not found" in said:
             raise HostUnsupported("the host has no sudo", host=host.name)

@@ -117,6 +117,9 @@ fi
 # Moved at the start and at the end: whoever looked at the host in between must look again.
 printf '%s\n' "$ID.$N begun" >"$S/token"
 mkdir -p "$S/pending"
+# What killed passes left: this run's at once, others' when nobody can be waiting with them.
+for old in "$R/$ID".*; do [ "$old" = "$T" ] || rm -rf -- "$old"; done
+find "$R" -mindepth 1 -maxdepth 1 -mmin +1440 ! -path "$T" -exec rm -rf -- {} + 2>/dev/null
 """ + rf"""
 n=0
 for old in $(ls -1t "$S/runs"); do

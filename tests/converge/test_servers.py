@@ -20,6 +20,7 @@ from converge.errors import (
     Refused,
     SudoRefused,
 )
+from converge.transport import ssh
 
 pytestmark = [
     pytest.mark.lab,
@@ -153,7 +154,7 @@ async def test_one_bad_package_does_not_take_the_others_along(bookworm):
 
 async def test_accounts_changed_and_removed(bookworm):
     host = host_of(bookworm)
-    other = KEY.replace("AAECAwQ", "AAECAwU").replace("deploy@", "other@")
+    other = KEY.replace("MEBQY", "MEBQZ").replace("deploy@", "other@")
     first = [
         User("ops", uid=4242, group="staff", groups=["adm", "fresh"], comment="Ops \\ team",
              authorized_keys=[KEY], authorized_keys_exclusive=True),
@@ -212,23 +213,12 @@ def _as_plan(host: Host, wanted: list) -> str:
 
 @pytest.fixture
 def held_apt(bookworm):
-    """apt-get has to wait until this lets it go, as when another one is at work."""
-    hold = (
-        "import fcntl, time; f = open('/var/lib/dpkg/lock-frontend', 'w');"
-        " fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); time.sleep(600)"
-    )
-    on(bookworm, "command -v python3 >/dev/null || apt-get install -y -q python3-minimal")
-    process = subprocess.Popen(
-        bookworm.ssh_command(f'python3 -c "{hold}"'), stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None and process.stdout.readline() == "held\n"
-
-    def let_go() -> None:
-        on(bookworm, "pkill -f lock-frontend || :")
-        process.wait(timeout=30)
-
-    yield let_go
-    let_go()
-    process.stdout.close()
+    """apt-get waits, in the middle of its work, until it is let go."""
+    hook = "while [ -e /run/hold ]; do sleep 0.1; done"
+    on(bookworm, "touch /run/hold;"
+       f""" echo 'DPkg::Pre-Invoke {{"{hook}";}};' >/etc/apt/apt.conf.d/99hold""")
+    yield lambda: on(bookworm, "rm -f /run/hold")
+    on(bookworm, "rm -f /run/hold /etc/apt/apt.conf.d/99hold")
 
 
 async def test_controller_killed_then_the_same_unit_is_read_on(bookworm, scratch, held_apt):
@@ -263,8 +253,9 @@ async def test_power_cut_in_mid_apply_then_the_run_goes_on(servers, bookworm, sc
     wanted = [Package("sl"), File("/srv/after-sl", content="x")]
     controller = await started(bookworm, "power", wanted, scratch)
     os.killpg(controller.pid, signal.SIGKILL)
+    controller.wait()
     servers.kill(bookworm)
-    machine = servers.power_on(bookworm)
+    machine = servers.power_on(bookworm)  # /run, and what holds apt-get up with it, is gone
     report = await apply(host_of(machine), wanted, run_id="power")
     assert report.ok and report.attached and report.changed, report.render()
 
@@ -329,9 +320,8 @@ async def test_connection_cut_while_following(bookworm, scratch, held_apt):
     await scratch.until(
         lambda: on(bookworm, "grep -c ' start 0' /var/lib/converge/runs/cut/journal.1 || :",
                    check=False) == "1", "the unit is in its first step")
-    # The session of our connection, and of no other: the one whose child follows the journal.
-    on(bookworm, "kill $(ps -o ppid= -p $(ps -o ppid= -p $(pgrep -f 'tail.*cut/journal.1')))",
-       check=False)
+    for slot in ssh._pool().slots.values():
+        slot.connection.result().abort()
     held_apt()
     report = await task
     assert report.ok and report.attached and report.passes == 1

@@ -49,7 +49,7 @@ NASTY = st.sampled_from([
 @settings(max_examples=60, deadline=None)
 def test_a_quoted_word_reaches_the_command_as_it_was(shell, values):
     body = "\n".join(f"printf '%s\\0' {quote(value)}" for value in values) or ":"
-    done = subprocess.run(shell + ["-s"], input=complete(body), capture_output=True, check=True)
+    done = subprocess.run([*shell, "-s"], input=complete(body), capture_output=True, check=True)
     assert done.stdout == b"".join(value.encode() + b"\0" for value in values)
 
 
@@ -146,16 +146,16 @@ def test_a_cut_off_script_runs_nothing(shell, tmp_path):
     mark = tmp_path / "mark"
     script = complete(f"echo 1 >{quote(str(mark))}\nrm -rf {quote(str(tmp_path / 'a' / 'b'))}")
     for length in range(len(script) - 12):
-        subprocess.run(shell + ["-s"], input=script[:length], capture_output=True, check=False)
+        subprocess.run([*shell, "-s"], input=script[:length], capture_output=True, check=False)
         assert not mark.exists(), script[:length]
-    subprocess.run(shell + ["-s"], input=script, check=True)
+    subprocess.run([*shell, "-s"], input=script, check=True)
     assert mark.exists()
 
 
 @pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
 def test_a_child_that_reads_standard_input_swallows_nothing(shell):
     script = complete("cat >/dev/null; echo after")
-    done = subprocess.run(shell + ["-s"], input=script, capture_output=True, check=True)
+    done = subprocess.run([*shell, "-s"], input=script, capture_output=True, check=True)
     assert done.stdout == b"after\n"
 
 
