@@ -66,6 +66,8 @@ def ids(record: logging.LogRecord) -> dict[str, Any]:
     attached: dict[str, Any] = {}
     for key in ("temporal_workflow", "temporal_activity"):
         attached.update(getattr(record, key, None) or {})
+    if "workflow_run_id" in attached:  # what the SDK calls it in an activity
+        attached["run_id"] = attached["workflow_run_id"]
     return {ours: attached[theirs] for ours, theirs in _IDS.items() if theirs in attached}
 
 

@@ -50,6 +50,8 @@ log = logging.getLogger("temporal.worker")
 
 _CORE_LEVELS = {"DEBUG": "DEBUG", "INFO": "WARN", "WARNING": "WARN", "ERROR": "ERROR"}
 EXIT_STOPPED_AT_ONCE = 130
+# A poll that finds nothing lasts a minute.
+_LOOK_EVERY_S, _LOOKS = 2.0, 35
 
 
 def make_runtime(settings: Settings) -> tuple[Runtime, str]:
@@ -127,6 +129,7 @@ class Crew:
         self.ops = ops
         self.queues = queues or ops.registry.queues()
         self.build = build_id(ops.settings, ops.registry)
+        self._identity = identity(self.build)
         self.health: Health | None = None
         self.stopping = asyncio.Event()
         self._core_metrics = core_metrics
@@ -135,6 +138,7 @@ class Crew:
         self._pool = concurrent.futures.ThreadPoolExecutor(slots, thread_name_prefix="activity")
         self._workers = [self._worker(queue, slots) for queue in self.queues]
         self._runs: list[asyncio.Task[None]] = []
+        self._look: asyncio.Task[None] | None = None
 
     def _worker(self, queue: str, slots: int) -> Worker:
         settings, catalogue = self.ops.settings, self.ops.registry
@@ -160,7 +164,7 @@ class Crew:
             max_concurrent_activities=slots,
             graceful_shutdown_timeout=grace(settings, catalogue),
             deployment_config=deployment,
-            identity=identity(self.build),
+            identity=self._identity,
             # Progress should be seen within seconds, not after the SDK's 30.
             default_heartbeat_throttle_interval=timedelta(seconds=settings.heartbeat_every),
             max_heartbeat_throttle_interval=timedelta(seconds=settings.heartbeat_every),
@@ -172,7 +176,7 @@ class Crew:
                 self.ops.settings.health_address, self._core_metrics, self.queues, self.build
             )
         self._runs = [asyncio.create_task(worker.run()) for worker in self._workers]
-        await self._warn_of_other_code()
+        self._look = asyncio.create_task(self._warn_of_other_code())
         return self
 
     async def __aexit__(
@@ -213,6 +217,8 @@ class Crew:
             return
         if self.health:
             self.health.draining = True
+        if self._look:
+            self._look.cancel()
         await asyncio.gather(*(w.shutdown() for w in self._workers if w.is_running))
         runs, self._runs = self._runs, []
         try:
@@ -243,20 +249,27 @@ class Crew:
             await asyncio.sleep(0.02)
 
     async def _warn_of_other_code(self) -> None:
-        """Two versions of the code on one queue hand each other runs that neither may replay."""
+        """Two versions of the code on one queue hand each other runs that neither may replay.
+
+        The server lists a poller for minutes after it is gone, as at each restart with new code. So
+        only who polls again after our own first poll is there; by the server's clock, and for a
+        little longer than one poll lasts.
+        """
         if self.ops.settings.deployment:
             return
-        for queue in self.queues:
-            with contextlib.suppress(RPCError):
-                found = await self.ops.client.workflow_service.describe_task_queue(
-                    DescribeTaskQueueRequest(
-                        namespace=self.ops.client.namespace,
-                        task_queue=TaskQueue(name=queue),
-                        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-                    )
-                )
-                others = other_builds([poller.identity for poller in found.pollers], self.build)
+        since: dict[str, int] = {}
+        unsure = set(self.queues)
+        for _ in range(_LOOKS):
+            for queue in sorted(unsure):
+                polled = await self._last_polls(queue)
+                if queue not in since:
+                    if self._identity in polled:
+                        since[queue] = polled[self._identity]
+                    continue
+                later = [name for name, when in polled.items() if when > since[queue]]
+                others = other_builds(later, self.build)
                 if others:
+                    unsure.discard(queue)
                     log.warning(
                         "queue %s is also polled by workers with other code (%s; this is %s): a run "
                         "may be handed to code that cannot replay it, and then waits. Stop the old "
@@ -266,6 +279,21 @@ class Crew:
                         ", ".join(others),
                         self.build,
                     )
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+    async def _last_polls(self, queue: str) -> dict[str, int]:
+        """Who polls `queue` for workflows, and when last, in the server's nanoseconds."""
+        try:
+            found = await self.ops.client.workflow_service.describe_task_queue(
+                DescribeTaskQueueRequest(
+                    namespace=self.ops.client.namespace,
+                    task_queue=TaskQueue(name=queue),
+                    task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+                )
+            )
+        except RPCError:
+            return {}
+        return {each.identity: each.last_access_time.ToNanoseconds() for each in found.pollers}
 
 
 async def promote_version(ops: Ops, build: str) -> None:

@@ -140,6 +140,16 @@ async def until_async(look: Callable[[], Awaitable[Any]]) -> Any:
     return found
 
 
+def touch(path: Path) -> None:
+    """Lets what waits for this file go on."""
+    path.touch()
+
+
+def lines(path: Path) -> list[str]:
+    """What an activity noted so far."""
+    return path.read_text().splitlines() if path.exists() else []
+
+
 async def fetch(url: str) -> tuple[int, str]:
     """Status and body of a GET on the loopback address."""
 

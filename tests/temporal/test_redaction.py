@@ -11,7 +11,7 @@ from temporalio.client import WorkflowHandle
 from trial.models import Call
 
 from temporal.testing import Environment
-from tests.temporal.support import failure, until_async
+from tests.temporal.support import failure, touch, until_async
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -64,7 +64,7 @@ async def test_in_a_heartbeat(env: Environment, secret: str, tmp_path: Path) -> 
         return b"".join(p.heartbeat_details.SerializeToString() for p in pending)
 
     seen = bytes(await until_async(beaten))
-    Path(until).touch()
+    touch(tmp_path / "enough")
     await handle.result()
     assert b"[secret env://TRIAL_SECRET]" in seen
     assert not leaks(seen, secret)
