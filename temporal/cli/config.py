@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from temporal.cli.common import AsJson, console, emit, say, settings
+from temporal.cli.tables import print_table
 
 if TYPE_CHECKING:
     from temporal.config import Settings
@@ -22,22 +23,15 @@ def config(as_json: AsJson = False) -> None:
     if as_json:
         emit([vars(row) for row in rows])
         return
-    from rich.table import Table
-    from rich.text import Text
-
     out = console()
-    described = out.width >= _ROOM_FOR_DESCRIPTIONS
-    table = Table(box=None, pad_edge=False)
-    table.add_column("setting", style="bold", no_wrap=True)
-    table.add_column("value", overflow="fold")
-    table.add_column("from", style="cyan", overflow="fold")
-    if described:
-        table.add_column("", style="dim", no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        cells = (row.name, row.value, row.origin, row.description)
-        # As text: a path may hold what would be taken for markup.
-        table.add_row(*(Text(cell) for cell in cells[: 4 if described else 3]))
-    out.print(table)
+    shown = [((row.name, "bold"), row.value, (row.origin, "cyan")) for row in rows]
+    if out.width < _ROOM_FOR_DESCRIPTIONS:
+        print_table(out, ["setting", "value", "from"], shown)
+    else:
+        described = [
+            (*cells, (row.description, "dim")) for cells, row in zip(shown, rows, strict=True)
+        ]
+        print_table(out, ["setting", "value", "from", ""], described)
     if not chosen.address_configured:
         _say_where(chosen)
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from temporal.cli.common import FAILED, AsJson, Exit, console, emit, say, wrong
+from temporal.cli.tables import print_table
 
 app = typer.Typer(
     help="Real throw-away servers on this machine, to try, test and measure on.",
@@ -102,12 +103,6 @@ def down(
 
 
 def _show(machines: Sequence[object]) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for column in ("name", "release", "address", "state"):
-        table.add_column(column, no_wrap=True)
-    for machine in machines:
-        row = [str(getattr(machine, name)) for name in ("name", "release", "address", "state")]
-        table.add_row(*row)
-    console().print(table)
+    columns = ("name", "release", "address", "state")
+    rows = [[str(getattr(machine, name)) for name in columns] for machine in machines]
+    print_table(console(), columns, rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from temporal.cli.common import AsJson, console, emit, settings
+from temporal.cli.tables import Cell, print_table
 
 
 def listing(as_json: AsJson = False) -> None:
@@ -30,22 +31,16 @@ def listing(as_json: AsJson = False) -> None:
     if as_json:
         emit(rows)
         return
-    from rich.table import Table
-    from rich.text import Text
-
     out = console()
     queues = sorted({row["queue"] or "" for row in rows})
     everywhere = f", all on queue {queues[0]}" if len(queues) == 1 else ""
+    columns = ["name", "domain", "takes", *(["queue"] if len(queues) > 1 else [])]
     for kind, title in (("workflow", "Workflows"), ("activity", "Activities")):
-        shown = [row for row in rows if row["kind"] == kind]
-        table = Table(
-            title=Text(title + everywhere), title_justify="left", box=None, pad_edge=False
-        )
-        columns = ["name", "domain", "takes", *(["queue"] if len(queues) > 1 else [])]
-        for name in columns:
-            table.add_column(name, style="bold" if name == "name" else "", no_wrap=True)
-        table.add_column("what it does", style="dim", no_wrap=True, overflow="ellipsis")
-        for row in shown:
-            table.add_row(*(Text(row[name] or "-") for name in [*columns, "summary"]))
-        out.print(table)
+        shown: list[list[Cell]] = [
+            [*(row[name] or "-" for name in columns), (row["summary"] or "", "dim")]
+            for row in rows
+            if row["kind"] == kind
+        ]
+        out.print(title + everywhere, style="italic")
+        print_table(out, [*columns, "what it does"], shown)
         out.print()

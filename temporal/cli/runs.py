@@ -9,6 +9,7 @@ import typer
 
 from temporal.cli.common import AsJson, console, emit, execute, say, session, settings
 from temporal.cli.showing import STYLES, print_report
+from temporal.cli.tables import print_table
 from temporal.cli.words import brief, took
 
 if TYPE_CHECKING:
@@ -46,24 +47,18 @@ def list_(
     if not found:
         print("no runs")
         return
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for name in ("id", "status", "started", "took"):
-        table.add_column(name, no_wrap=True, overflow="ignore")  # an id is there to be copied
-    table.add_column("by", overflow="ellipsis", no_wrap=True)
-    table.add_column("workflow", overflow="ellipsis", no_wrap=True)
-    for run in found:
-        table.add_row(
-            escape(run.id),
-            f"[{STYLES.get(run.status, 'default')}]{run.status}[/]",
+    rows = [
+        (
+            run.id,
+            (run.status, STYLES.get(run.status, "")),
             brief(run.started),
             took(run.seconds),
-            escape(run.started_by),
-            escape(run.workflow),
+            run.started_by,
+            run.workflow,
         )
-    console().print(table)
+        for run in found
+    ]
+    print_table(console(), ["id", "status", "started", "took", "by", "workflow"], rows)
 
 
 async def _list(query: str, limit: int) -> list[Run]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from temporal.cli.tables import Cell, print_table
 from temporal.cli.words import clock, took
 
 if TYPE_CHECKING:
@@ -92,25 +93,22 @@ def print_report(out: Console, found: RunReport) -> None:
 
 
 def _print_steps(out: Console, found: RunReport) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
     tries = any(step.attempts > 1 for step in found.steps)
-    table = Table(box=None, pad_edge=False)
-    for name in ("at", "step", "status", "took", *(["tries"] if tries else [])):
-        table.add_column(name, no_wrap=True)
-    table.add_column("", no_wrap=True, overflow="ellipsis")
+    rows: list[list[Cell]] = []
     for step in found.steps:
         seconds = (step.ended - step.started).total_seconds() if step.ended else None
-        table.add_row(
-            f"+{took((step.started - found.run.started).total_seconds())}",
-            escape(step.name),
-            _styled(step.status),
-            took(seconds) if seconds is not None else "",
-            *([str(step.attempts)] if tries else []),
-            escape(step.detail.splitlines()[0] if step.detail else ""),
+        rows.append(
+            [
+                f"+{took((step.started - found.run.started).total_seconds())}",
+                step.name,
+                (step.status, STYLES.get(step.status, "")),
+                took(seconds) if seconds is not None else "",
+                *([str(step.attempts)] if tries else []),
+                step.detail.splitlines()[0] if step.detail else "",
+            ]
         )
-    out.print(table)
+    headers = ["at", "step", "status", "took", *(["tries"] if tries else []), ""]
+    print_table(out, headers, rows)
     for step in found.steps:
         if _untold(step, found.failure):
             _print_block(out, step.name, step.detail)
@@ -126,15 +124,17 @@ def _print_block(
     out: Console, name: str, text: str, lines: int | None = None, style: str = ""
 ) -> None:
     """One line beside its name; more stand below it, as they are."""
+    from rich.text import Text
+
     rows = text.splitlines()
-    label = f"{name:<8}"
+    label = Text(f"{name:<8} ", style=style)
+    # Lines are not broken here: the terminal does, and what is copied from it stays whole.
     if len(rows) <= 1:
-        out.print(label, style=style, end=" ", markup=False)
-        out.print(text, markup=False)
+        out.print(label.append(text, style="default"), soft_wrap=True)
         return
-    out.print(label, style=style, markup=False)
+    out.print(label, soft_wrap=True)
     for row in rows[:lines]:
-        out.print(f"  {row}", markup=False)
+        out.print(Text(f"  {row}"), soft_wrap=True)
     if lines is not None and len(rows) > lines:
         out.print(f"  ... {len(rows) - lines} more lines; --json has all", style="dim")
 
