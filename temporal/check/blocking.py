@@ -9,8 +9,8 @@ from temporal.check.calls import Call, CallGraph, Reached, called_functions
 from temporal.check.context import Context, finding
 from temporal.check.findings import Finding
 from temporal.check.live import Live
-from temporal.check.resolve import External
 from temporal.check.source import Function
+from temporal.check.symbols import External
 
 _THREAD = "`await asyncio.to_thread(...)`, or a plain `def` activity, which runs in a thread."
 _HTTP = "An async client, `await asyncio.to_thread(...)`, or a plain `def` activity."

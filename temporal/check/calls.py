@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from temporal.check.live import Live, Located
-from temporal.check.resolve import Resolver, Symbol, is_property
+from temporal.check.resolve import Resolver, is_property
 from temporal.check.source import Class, Function, Scope
+from temporal.check.symbols import Symbol
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from temporal.check.calls import Call, Facts, Reached
 from temporal.check.context import Context, finding, reached_by
 from temporal.check.findings import Finding
 from temporal.check.nondeterminism import Banned, called, read
-from temporal.check.resolve import External, Variable
 from temporal.check.source import Class, Function, Module, Scope
+from temporal.check.symbols import External, Variable
 
 _FACTORIES = {"pydantic.Field", "pydantic.fields.Field", "dataclasses.field"}
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ast
 
-from temporal.check.resolve import External, Resolver, Type
+from temporal.check.resolve import Resolver
 from temporal.check.source import Class, Scope
+from temporal.check.symbols import External, Type
 
 _SCALARS = {"str", "int", "float", "bool"}
 _LISTS = {"list", "tuple", "set", "frozenset"}

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from temporal.check.context import Context, finding, reached_by
 from temporal.check.findings import Finding
 from temporal.check.live import Located
-from temporal.check.resolve import Resolver, Variable
+from temporal.check.resolve import Resolver
 from temporal.check.source import Class, Function, Scope
+from temporal.check.symbols import Variable
 
 _SETS = {"builtins.set", "builtins.frozenset"}
 # These give the same whatever the order; a generator inside them is no concern either.

@@ -8,133 +8,70 @@ from __future__ import annotations
 import ast
 import builtins
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Any
 
 from temporal.check.project import Project
 from temporal.check.source import Binding, Class, Function, Module, Scope
+from temporal.check.symbols import (
+    ALIASES,
+    BUILTIN_TYPES,
+    NOT_A_TYPE,
+    RETURNS,
+    WRAPPERS,
+    External,
+    Stored,
+    Symbol,
+    Type,
+    Variable,
+    external,
+)
 
-_DEPTH = 25
-
-
-@dataclass(frozen=True)
-class External:
-    """Something outside of the project, by its full name: `time.time`, `builtins.open`."""
-
-    dotted: str
-
-
-@dataclass(frozen=True)
-class Variable:
-    """A name bound to a value: in a module, class or function."""
-
-    name: str
-    scope: Scope
-    bindings: tuple[Binding, ...]
-
-    @property
-    def dotted(self) -> str:
-        return f"{self.scope.module.name}.{self.name}"
-
-
-@dataclass(frozen=True)
-class Stored:
-    """An assignment to `self.<attribute>`, in the scope of a method."""
-
-    scope: Scope
-    binding: Binding
-
-
-Symbol = Module | Class | Function | Variable | External
-
-
-@dataclass(frozen=True)
-class Type:
-    """The type of a value; `optional` where it may be None as well."""
-
-    symbol: Class | External
-    optional: bool = False
-
-    @property
-    def dotted(self) -> str:
-        return self.symbol.dotted
-
-
-def external(name: str) -> Type:
-    """The type called `name`, from outside of the project."""
-    return Type(External(name))
-
-
-_BUILTIN_TYPES = {
-    "str", "int", "float", "bool", "bytes", "list", "dict", "set", "frozenset", "tuple",
-}  # fmt: skip
-# What a call gives, where its name does not say it.
-_RETURNS = {
-    "logging.getLogger": "logging.Logger",
-    "builtins.sorted": "builtins.list",
-    "builtins.repr": "builtins.str",
-    "builtins.len": "builtins.int",
-    "asyncio.get_event_loop": "asyncio.AbstractEventLoop",
-    "asyncio.get_running_loop": "asyncio.AbstractEventLoop",
-    "asyncio.new_event_loop": "asyncio.AbstractEventLoop",
-    "asyncio.run_coroutine_threadsafe": "concurrent.futures.Future",
-    "concurrent.futures.ThreadPoolExecutor.submit": "concurrent.futures.Future",
-    "concurrent.futures.ProcessPoolExecutor.submit": "concurrent.futures.Future",
-    "socket.create_connection": "socket.socket",
-    "requests.session": "requests.Session",
-    "pathlib.Path.cwd": "pathlib.Path",
-    "pathlib.Path.home": "pathlib.Path",
-    **{
-        f"pathlib.Path.{name}": "pathlib.Path"
-        for name in ("joinpath", "with_suffix", "with_name", "absolute", "resolve", "expanduser")
-    },
-    **{
-        f"builtins.set.{name}": "builtins.set"
-        for name in ("union", "intersection", "difference", "symmetric_difference", "copy")
-    },
-    **{f"collections.{name}": f"collections.{name}" for name in ("defaultdict", "deque")},
-}
-_ALIASES = {
-    "typing.List": "builtins.list",
-    "typing.Dict": "builtins.dict",
-    "typing.Set": "builtins.set",
-    "typing.FrozenSet": "builtins.frozenset",
-    "typing.Tuple": "builtins.tuple",
-    "collections.abc.Set": "builtins.set",
-    "collections.abc.MutableSet": "builtins.set",
-    "typing.AbstractSet": "builtins.set",
-    "typing.MutableSet": "builtins.set",
-}
-_WRAPPERS = {"typing.Annotated", "typing.Final", "typing.ClassVar", "typing_extensions.Annotated"}
-_NOT_A_TYPE = {"typing", "typing_extensions", "collections.abc"}
+# Frames of Python per question are few, so that this stays far from its own limit.
+_DEPTH = 60
 
 
 class Resolver:
-    """Answers for one project. `_depth` bounds chains of aliases, which may be circular."""
+    """Answers for one project, each worked out once."""
 
     def __init__(self, project: Project) -> None:
         self.project = project
-        self._depth = 0
+        self._known: dict[tuple[object, ...], Any] = {}
+        self._asking: set[tuple[object, ...]] = set()
         self._assigned: dict[Class, dict[str, list[Stored]]] = {}
 
     # --- names -----------------------------------------------------------------------------
 
     def resolve(self, node: ast.expr, scope: Scope) -> Symbol | None:
         """What `node`, a name or a chain of attributes, refers to."""
-        if self._depth > _DEPTH:
+        found: Symbol | None = self._once(
+            ("resolve", node, scope), lambda: self._resolve(node, scope)
+        )
+        return found
+
+    def _resolve(self, node: ast.expr, scope: Scope) -> Symbol | None:
+        if isinstance(node, ast.Name):
+            return self.name(node.id, scope)
+        if isinstance(node, ast.Attribute):
+            of = self.infer(node.value, scope)
+            if of is not None:
+                return self.member(of.symbol, node.attr)
+            base = self.resolve(node.value, scope)
+            return self.member(base, node.attr) if base is not None else None
+        return None
+
+    def _once(self, key: tuple[object, ...], answer: Callable[[], Any]) -> Any:
+        """The answer to `key`. None where it would need itself: names can go in circles."""
+        if key in self._known:
+            return self._known[key]
+        if key in self._asking or len(self._asking) > _DEPTH:
             return None
-        self._depth += 1
+        self._asking.add(key)
         try:
-            if isinstance(node, ast.Name):
-                return self.name(node.id, scope)
-            if isinstance(node, ast.Attribute):
-                of = self.infer(node.value, scope)
-                if of is not None:
-                    return self.member(of.symbol, node.attr)
-                base = self.resolve(node.value, scope)
-                return self.member(base, node.attr) if base is not None else None
-            return None
+            found = self._known[key] = answer()
         finally:
-            self._depth -= 1
+            self._asking.discard(key)
+        return found
 
     def dotted(self, node: ast.expr, scope: Scope) -> str:
         """The full name of what `node` refers to; empty where that cannot be told."""
@@ -190,13 +127,11 @@ class Resolver:
         module = self.project.module(binding.module)
         if module is None:
             return External(f"{binding.module}.{binding.attr}")
-        if self._depth > _DEPTH:
-            return None
-        self._depth += 1
-        try:
-            return self.member(module, binding.attr)
-        finally:
-            self._depth -= 1
+        attr = binding.attr
+        found: Symbol | None = self._once(
+            ("import", module, attr), lambda: self.member(module, attr)
+        )
+        return found
 
     def member(self, of: Symbol, attr: str) -> Symbol | None:
         """What `of.attr` refers to."""
@@ -231,6 +166,10 @@ class Resolver:
 
     def mro(self, cls: Class) -> list[Class | External]:
         """`cls` and its bases, depth first: enough to find a member in ordinary hierarchies."""
+        found: list[Class | External] | None = self._once(("mro", cls), lambda: self._mro(cls))
+        return found or [cls]
+
+    def _mro(self, cls: Class) -> list[Class | External]:
         found: list[Class | External] = []
         todo: list[Class | External] = [cls]
         while todo:
@@ -252,13 +191,8 @@ class Resolver:
 
     def infer(self, node: ast.expr, scope: Scope) -> Type | None:
         """The type of the value of `node`; None for classes, functions and what cannot be told."""
-        if self._depth > _DEPTH:
-            return None
-        self._depth += 1
-        try:
-            return self._infer(node, scope)
-        finally:
-            self._depth -= 1
+        found: Type | None = self._once(("infer", node, scope), lambda: self._infer(node, scope))
+        return found
 
     def _infer(self, node: ast.expr, scope: Scope) -> Type | None:
         match node:
@@ -347,25 +281,22 @@ class Resolver:
                 return None
             return self.annotated(called.node.returns, called.module.scope)
         if isinstance(called, External):
-            known = _RETURNS.get(called.dotted)
+            known = RETURNS.get(called.dotted)
             if known:
                 return external(known)
             last = called.dotted.rpartition(".")[2]
             if called.dotted == f"builtins.{last}":
-                return external(called.dotted) if last in _BUILTIN_TYPES else None
+                return external(called.dotted) if last in BUILTIN_TYPES else None
             # Full names of external classes end in a capitalised word; methods hardly ever do.
             return external(called.dotted) if last[:1].isupper() else None
         return None
 
     def annotated(self, node: ast.expr | None, scope: Scope) -> Type | None:
         """The type that annotation `node` stands for; None for unions, Any, protocols and the like."""
-        if self._depth > _DEPTH:
-            return None
-        self._depth += 1
-        try:
-            return self._annotated(node, scope)
-        finally:
-            self._depth -= 1
+        found: Type | None = self._once(
+            ("annotated", node, scope), lambda: self._annotated(node, scope)
+        )
+        return found
 
     def _annotated(self, node: ast.expr | None, scope: Scope) -> Type | None:
         match node:
@@ -380,7 +311,7 @@ class Resolver:
                 return Type(inner.symbol, optional=True) if inner else None
             case ast.Subscript(value=base, slice=inside):
                 name = self.dotted(base, scope)
-                if name in _WRAPPERS:
+                if name in WRAPPERS:
                     first = inside.elts[0] if isinstance(inside, ast.Tuple) else inside
                     return self.annotated(first, scope)
                 if name == "typing.Optional":
@@ -400,11 +331,11 @@ class Resolver:
             return self.annotated(alias, found.scope) if isinstance(alias, ast.Subscript) else None
         if not isinstance(found, External):
             return None
-        name = _ALIASES.get(found.dotted, found.dotted)
+        name = ALIASES.get(found.dotted, found.dotted)
         module, _, last = name.rpartition(".")
         if module == "builtins":
-            return external(name) if last in _BUILTIN_TYPES else None
-        return external(name) if module not in _NOT_A_TYPE and last[:1].isupper() else None
+            return external(name) if last in BUILTIN_TYPES else None
+        return external(name) if module not in NOT_A_TYPE and last[:1].isupper() else None
 
 
 def is_property(function: Function) -> bool:

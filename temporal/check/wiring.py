@@ -11,8 +11,9 @@ from temporal.check.context import CONTINUE, STARTS, Context, finding, reached_b
 from temporal.check.definitions import Definition
 from temporal.check.findings import Finding
 from temporal.check.fits import misfit
-from temporal.check.resolve import Resolver, Variable
+from temporal.check.resolve import Resolver
 from temporal.check.source import Class, Function, Scope
+from temporal.check.symbols import Variable
 from temporal.registry import Kind
 
 
