@@ -68,8 +68,21 @@ class Context:
             for base in self.names.mro(workflow.cls)
             if isinstance(base, Class)
             for method in base.methods
-            if not self.is_activity(method)
+            if self._is_entry(method)
         ]
+
+    def _is_entry(self, method: Function) -> bool:
+        """Whether Temporal calls `method`. Others count where one of these reaches them: a class
+        may as well hold helpers for those who start it."""
+        if method.node.name == "__init__":
+            return True
+        for decorator in method.decorators:
+            plain = decorator.func if isinstance(decorator, ast.Call) else decorator
+            if self.names.dotted(plain, method.module.scope).startswith(_WORKFLOW):
+                return True
+            if isinstance(plain, ast.Attribute) and plain.attr == "validator":
+                return True
+        return False
 
     def is_activity(self, function: Function) -> bool:
         """Whether `function` is an activity, registered or not."""

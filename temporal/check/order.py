@@ -13,7 +13,7 @@ from temporal.check.source import Class, Function, Scope
 from temporal.check.symbols import Variable
 
 _SETS = {"builtins.set", "builtins.frozenset"}
-# These give the same whatever the order; a generator inside them is no concern either.
+# These give the same whatever the order of what they are given.
 _INSENSITIVE = {
     f"builtins.{name}"
     for name in ("sorted", "set", "frozenset", "len", "sum", "min", "max", "any", "all")
@@ -47,8 +47,11 @@ def _set_order(names: Resolver, nodes: list[Located]) -> Iterator[tuple[ast.AST,
         if isinstance(node, ast.Call):
             name = names.dotted(node.func, scope)
             if name in _INSENSITIVE:
-                harmless.update(a for a in node.args if isinstance(a, ast.GeneratorExp))
-            elif name in _ORDERED or _is_join(names, node, scope):
+                harmless.update(node.args)
+                continue
+            if node in harmless:
+                continue
+            if name in _ORDERED or _is_join(names, node, scope):
                 for arg in node.args:
                     if _is_set(names, arg, scope):
                         yield arg, f"makes a sequence of a set: {_short(node)}"

@@ -173,6 +173,10 @@ INNOCENT = {
         "len(hosts)\nmin(hosts)\nany(h == 'a' for h in hosts)\nsorted(h.upper() for h in hosts)\n"
         "other = {h.upper() for h in hosts}\nreturn other | hosts",
     ),
+    "a list of a set that is sorted at once": (
+        "",
+        "hosts = {name}\nsorted(list(hosts))\nsorted([h.upper() for h in hosts])\nmax(*hosts, 'a')",
+    ),
     "dicts, which keep their order": ("", "for k, v in {'a': 1}.items():\n    pass"),
     "under TYPE_CHECKING": (
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import requests",
@@ -322,6 +326,46 @@ def test_signals_queries_and_inherited_handlers_are_workflow_code(
                         await workflow.wait_condition(
                             lambda: random.random() > 0.5  # expect: workflow-random
                         )
+            """,
+        }
+    )
+    assert planted.places(planted.findings()) == planted.expected
+
+
+def test_what_else_stands_in_the_class_counts_where_it_is_reached(
+    plant: Callable[..., Planted],
+) -> None:
+    planted = plant(
+        {
+            "__init__.py": "from PKG.flow import Flow\nWORKFLOWS = [Flow]\nACTIVITIES = []\n",
+            "flow.py": """
+                import uuid
+
+                from temporalio import workflow
+
+
+                @workflow.defn
+                class Flow:
+                    @staticmethod
+                    def id_for_starters() -> str:
+                        return str(uuid.uuid4())
+
+                    def _told(self, name: str) -> None:
+                        uuid.uuid4()  # expect: workflow-random
+
+                    def _check(self) -> None:
+                        uuid.uuid1()  # expect: workflow-random
+
+                    @workflow.update
+                    def change(self, name: str) -> None: ...
+
+                    @change.validator
+                    def valid(self, name: str) -> None:
+                        self._check()
+
+                    @workflow.run
+                    async def run(self, name: str) -> None:
+                        workflow.set_signal_handler("told", self._told)
             """,
         }
     )
