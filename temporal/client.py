@@ -243,8 +243,10 @@ def explain_connect(error: BaseException, settings: Settings) -> ConnectError:
     where = f"{settings.address} ({_named_by(settings, 'address')})"
     low = text.lower()
     if any(word in low for word in ("certificate", "tls", "handshake", "invalidcontenttype")):
+        by_key = settings.api_key and settings.client_profile.tls is None
+        why = "TEMPORAL_API_KEY turned TLS on, TEMPORAL_TLS=false turns it off. " if by_key else ""
         return ConnectError(
-            f"TLS with the Temporal server at {where} failed: {text}. "
+            f"TLS with the Temporal server at {where} failed: {text}. {why}"
             "Check TEMPORAL_TLS, TEMPORAL_TLS_SERVER_CA_CERT_PATH, TEMPORAL_TLS_CLIENT_CERT_PATH, "
             "TEMPORAL_TLS_CLIENT_KEY_PATH and TEMPORAL_TLS_SERVER_NAME."
         )
@@ -253,8 +255,10 @@ def explain_connect(error: BaseException, settings: Settings) -> ConnectError:
             f"the Temporal server at {where} refused the credentials: {text}. "
             "Check TEMPORAL_API_KEY and the namespace."
         )
+    # What a server that expects TLS does to plain text: it hangs up.
+    hint = "If it expects TLS, set TEMPORAL_TLS=true. " if "transport error" in low else ""
     return ConnectError(
-        f"no Temporal server answers at {where}: {text}. "
+        f"no Temporal server answers at {where}: {text}. {hint}"
         "Correct it, start that server, or run `temporal-ops up` for an embedded one."
     )
 
