@@ -162,7 +162,7 @@ class _Work:
         """Attach to the run, starting a pass first if told to and nobody did yet."""
         nonce = new_nonce()
         script = launcher_script(self.host, nonce, run_id, start=start)
-        journals = Journals(self.spec, self._step)
+        journals = Journals(self.spec, self._step, self.expect)
         stream = records(
             self.transport, self.host, nonce, script, self.password, journals.over
         )
@@ -175,8 +175,8 @@ class _Work:
             raise HostFailed(journals.error, host=self.host.name)
         if not ended:
             raise ConnectionLost("the journal stopped coming", host=self.host.name)
-        for number in journals.passes:
-            if number.spec_digest and number.spec_digest != self.spec.digest:
+        for one in journals.passes:
+            if one.spec_digest and one.spec_digest != self.spec.digest:
                 raise RunMismatch(
                     f"run {run_id} was started with other resources: take another run id",
                     host=self.host.name,
@@ -187,6 +187,8 @@ class _Work:
         self._total = max(self._total, len(self._done | set(changes)))
 
     def _step(self, index: int, resource: str) -> None:
+        if index in self._done:
+            return  # told before: a stream begins anew with each pass
         self._done.add(index)
         self._total = max(self._total, len(self._done))
         if self.on_progress is not None:
@@ -198,7 +200,7 @@ async def _apply(work: _Work, run: str, wanted: Plan | None) -> Report:
     first: dict[int, Change] = {}
     passes: list[Pass] = []
     attached = False
-    for restart in range(MOST_RESTARTS + 1):
+    for _ in range(MOST_RESTARTS + 1):
         survey = await work.survey(run)
         if survey.passes and survey.run != "none":
             passes = await work.follow(run)
@@ -213,13 +215,13 @@ async def _apply(work: _Work, run: str, wanted: Plan | None) -> Report:
         found, token = survey.states, survey.token
         number = survey.passes or len(passes)
         changes = compare(spec, found)
-        if restart == 0 and not attached and wanted is not None:
+        if wanted is not None and all(one.void for one in passes):
+            # Once a pass has begun, what it did itself is no reason to refuse.
             _still(wanted, make_plan(host.name, spec, changes))
         first = first or changes
         while True:
             if not steps(spec, changes) or _worked(passes) >= MOST_PASSES:
                 return settle(host.name, run, spec, passes, first, changes, attached=attached)
-            work.expect(changes)
             number += 1
             started = _start(work, run, number, found, changes, token)
             passes = await work.follow(run, started)
@@ -238,18 +240,13 @@ async def _apply(work: _Work, run: str, wanted: Plan | None) -> Report:
                 return decided
             found, changes = decided
             number, token = last.number, f"{run}.{last.number}"
-        wanted_again = wanted is not None and not _worked(passes)
-        if wanted_again and wanted is not None:
-            fresh = await work.survey(None)
-            assert fresh.states is not None
-            _still(wanted, make_plan(host.name, spec, compare(spec, fresh.states)))
     raise Interrupted(
         f"run {run} was interrupted {MOST_RESTARTS + 1} times on the host", host=host.name
     )
 
 
 def _worked(passes: list[Pass]) -> int:
-    return sum(1 for number in passes if number.end == "ok")
+    return sum(1 for one in passes if one.end == "ok")
 
 
 def _decide(

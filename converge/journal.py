@@ -44,11 +44,17 @@ class Pass:
 class Journals:
     """Takes the records of a launcher's stream."""
 
-    def __init__(self, spec: Spec, on_step: Callable[[int, str], None] | None = None) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        on_step: Callable[[int, str], None] = lambda index, resource: None,
+        on_plan: Callable[[Mapping[int, Change]], None] = lambda changes: None,
+    ) -> None:
         self.passes: list[Pass] = []
         self.error = ""
         self._spec = spec
         self._on_step = on_step
+        self._on_plan = on_plan
         self._steps: list[Step] = []
         self._total = ""
 
@@ -101,6 +107,7 @@ class Journals:
             return  # cut off: the pass did not get to its first step
         if now.spec_digest == self._spec.digest:
             self._steps = steps(self._spec, now.changes)
+            self._on_plan(now.changes)
 
     def _step(self, number: str) -> Step | None:
         if number.isdigit() and int(number) < len(self._steps):
@@ -115,9 +122,8 @@ class Journals:
             now.failed[index] = output
 
     def _tell(self, step: Step) -> None:
-        if self._on_step is not None:
-            for index in step.members:
-                self._on_step(index, self._spec.resources[index].id)
+        for index in step.members:
+            self._on_step(index, self._spec.resources[index].id)
 
 
 def _numbers(text: str) -> set[int]:
