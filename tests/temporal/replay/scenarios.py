@@ -1,0 +1,76 @@
+"""The runs of which histories are kept: for each workflow, one for each way through its code.
+
+A new workflow is one more entry: an async context manager that prepares what the run needs and gives
+its arguments. Then `make histories` records it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HISTORIES = Path(__file__).parent / "histories"
+# Stands in the recorded history, so it is the same on every machine.
+_SCRATCH = Path("/var/tmp/temporal-ops-recording")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One recorded run.
+
+    Attributes:
+        workflow: name of the workflow.
+        name: which way through its code.
+        arguments: prepares and gives the run's arguments.
+    """
+
+    workflow: str
+    name: str
+    arguments: Callable[[], AbstractAsyncContextManager[list[Any]]]
+
+    @property
+    def file(self) -> Path:
+        return HISTORIES / f"{self.workflow}.{self.name}.json"
+
+
+@contextlib.asynccontextmanager
+async def _greeting() -> AsyncIterator[list[Any]]:
+    yield ["World"]
+
+
+@contextlib.asynccontextmanager
+async def _scratch_folder() -> AsyncIterator[list[Any]]:
+    """This machine as the server: one file in a scratch folder, and a page that is asked for."""
+
+    async def page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
+        await writer.drain()
+        writer.close()
+
+    await asyncio.to_thread(_SCRATCH.mkdir, 0o700)
+    listener = await asyncio.start_server(page, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    try:
+        yield [
+            {
+                "host": "local",
+                "resources": [{"file": str(_SCRATCH / "motd"), "content": "hello\n"}],
+                "answers": [{"http": f"http://127.0.0.1:{port}/", "contains": "hello"}],
+            }
+        ]
+    finally:
+        listener.close()
+        shutil.rmtree(_SCRATCH)
+
+
+SCENARIOS = (
+    Scenario("TestWorkflow", "greets", _greeting),
+    Scenario("ProvisionServer", "scratch-folder", _scratch_folder),
+)
