@@ -74,5 +74,6 @@ def test_every_recording_has_a_scenario(known: Registry) -> None:
 
 
 async def test_a_changed_workflow_is_found(known: Registry) -> None:
-    """Or the tests above could not fail."""    with pytest.raises(workflow.NondeterminismError):
+    """Or the tests above could not fail."""
+    with pytest.raises(workflow.NondeterminismError):
         await replay(kept(SCENARIOS[0]), known, [Changed])
