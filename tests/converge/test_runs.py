@@ -165,3 +165,31 @@ async def test_many_runs_leave_the_last_forty(scratch):
     assert len(left) == 40 and {"new", "old59"} <= left and "old0" not in left
 
 
+
+
+async def test_the_same_run_started_twice_at_once_is_one_unit(scratch, slow_disk, monkeypatch):
+    monkeypatch.setenv("PATH", slow_disk.environment["PATH"])
+    wanted = [File(str(scratch.path / "out"), content="x")]
+    both = [asyncio.create_task(apply(scratch.host, wanted, run_id="r1")) for _ in range(2)]
+    await scratch.until(lambda: slow_disk.waits == 1, "the first step reached the slow disk")
+    slow_disk.let_through()
+    first, second = await asyncio.gather(*both)
+    assert first.ok and first.changed and second.outcomes == first.outcomes
+    assert scratch.journal("r1").count(b" start 0") == 1 and not scratch.journal("r1", 2)
+
+
+async def test_a_link_put_in_the_way_after_the_probe_is_not_followed(
+    scratch, slow_disk, monkeypatch
+):
+    monkeypatch.setenv("PATH", slow_disk.environment["PATH"])
+    target, link = scratch.path / "target", scratch.path / "link"
+    target.write_text("mine")
+    wanted = [File(str(scratch.path / "out"), content="x"), File(str(link), content="theirs")]
+    run = asyncio.create_task(apply(scratch.host, wanted))
+    await scratch.until(lambda: slow_disk.waits == 1, "the first step reached the slow disk")
+    link.symlink_to(target)
+    slow_disk.let_through()
+    report = await run
+    assert [o.status for o in report.outcomes] == ["changed", "failed"], report.render()
+    assert "symbolic link" in report.outcomes[1].output
+    assert link.is_symlink() and target.read_text() == "mine"
