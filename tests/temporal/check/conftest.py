@@ -121,6 +121,8 @@ def in_run(plant: Plant) -> Callable[..., Planted]:
 
 
 ACTIVITIES = """
+import time
+
 from pydantic import BaseModel
 from temporalio import activity
 
@@ -131,7 +133,7 @@ class Order(BaseModel):
 
 @activity.defn
 async def echo(text: str) -> str:
-    return text
+    return f"{text} at {time.time()}"
 
 
 @activity.defn

@@ -65,9 +65,8 @@ BEATING = {
         "async def step(x: str) -> None: ...",
     ),
     "by a method of an object whose type is unknown": (
-        "class Unit:\n    def follow(self) -> None:\n        beat(Progress())\n"
-        "def unit(): return [Unit()]",
-        f"{BEATS_IN}\n    unit()[0].follow()",
+        "import json\nclass Unit:\n    def follow(self) -> None:\n        beat(Progress())",
+        f"{BEATS_IN}\n    json.loads(x).follow()",
     ),
     "none declared": (
         "",

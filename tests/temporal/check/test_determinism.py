@@ -117,6 +117,11 @@ PLANTED = {
         "SEEN.append(name)  # expect: workflow-global-state",
     ),
     "item of a global container": ("SEEN = {}", "SEEN[name] = 1  # expect: workflow-global-state"),
+    "a module under a name that the function declares global": (
+        "import random as source",
+        "global source\nsource = source  # expect: workflow-global-state\n"
+        "source.random()  # expect: workflow-random",
+    ),
     "attribute of the class": ("", "Flow.last = name  # expect: workflow-global-state"),
     "print": ("", "print(name)  # expect: workflow-logging"),
     "logging": (
@@ -196,6 +201,10 @@ INNOCENT = {
         "self.items = []\nself.items.append(name)\nlocal = []\nlocal.append(ITEMS[0])",
     ),
     "an activity by reference": ("", "await workflow.execute_activity(echo, name)"),
+    "an activity handed to a helper": (
+        "async def start(activity, x: str) -> None:\n    await workflow.execute_activity(activity, x)",
+        "await start(echo, name)",
+    ),
     "a helper that nobody in a workflow calls": (
         "import time\ndef measure() -> float:\n    return time.time()",
         "pass",

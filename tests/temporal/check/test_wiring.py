@@ -40,7 +40,7 @@ PLANTED = {
         "workflow.continue_as_new(name, workflow='Gone')  # expect: unknown-name",
     ),
     "a function that is no activity": (
-        "def plain(x: str) -> str:\n    return x",
+        "import time\ndef plain(x: str) -> float:\n    return time.time()",
         "await workflow.execute_activity(plain, name)  # expect: unknown-name",
     ),
     "in a helper": (
@@ -132,7 +132,7 @@ INNOCENT = {
         "",
         "options = {}\nargs = [name]\nawait workflow.execute_activity('echo', **options)\n"
         "await workflow.execute_activity('echo', args=args)\n"
-        "await workflow.execute_activity(*args)\nawait workflow.execute_activity('take', *args)",
+        "await workflow.execute_activity(*args)\nawait workflow.execute_activity('take', *args, *args)",
     ),
     "what JSON makes fit": (
         "",
