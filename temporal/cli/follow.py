@@ -228,7 +228,7 @@ class _Watch:
         )
 
 
-def rows(run: Run, *, ticking: bool, most: int = 1000) -> list[Text]:
+def rows(run: Run, *, ticking: bool, most: int = 1000, now: datetime | None = None) -> list[Text]:
     """What is worth showing of a run in progress, one idea a line.
 
     Args:
@@ -237,7 +237,8 @@ def rows(run: Run, *, ticking: bool, most: int = 1000) -> list[Text]:
     """
     from rich.text import Text
 
-    found = [line for activity in run.activities for line in _activity_rows(activity, ticking)]
+    when = now or datetime.now(UTC)
+    found = [line for each in run.activities for line in _activity_rows(each, ticking, when)]
     if len(found) > most > 0:
         left = len(found) - most + 1
         found = [*found[: most - 1], Text(f"  ... and {left} more lines", style="dim")]
@@ -247,10 +248,9 @@ def rows(run: Run, *, ticking: bool, most: int = 1000) -> list[Text]:
     return found
 
 
-def _activity_rows(activity: PendingActivity, ticking: bool) -> Iterator[Text]:
+def _activity_rows(activity: PendingActivity, ticking: bool, now: datetime) -> Iterator[Text]:
     from rich.text import Text
 
-    now = datetime.now(UTC)
     line = Text("  ").append(activity.name, style="bold")
     if activity.state == "waiting":
         if activity.attempt > 1:

@@ -31,7 +31,7 @@ def as_text(value: Any) -> str:
         return str(value.render()).rstrip("\n")
     if isinstance(value, str):
         return value
-    return as_yaml(value)
+    return as_yaml(value).rstrip("\n")
 
 
 def as_yaml(value: Any) -> str:
@@ -49,7 +49,7 @@ def as_yaml(value: Any) -> str:
         allow_unicode=True,
         width=10_000,
     )
-    return text.removesuffix("\n...\n").rstrip("\n")
+    return text.removesuffix("...\n")
 
 
 def _dumper() -> Any:

@@ -21,6 +21,7 @@ from temporal.shared.errors import SpecError
 T = TypeVar("T")
 _MAX_SHOWN = 80
 _MAX_BYTES = 4 * 1024 * 1024
+_MOST_NODES = 500_000
 
 
 class _Loader(yaml.SafeLoader):
@@ -52,7 +53,7 @@ def read_text(path: Path) -> str:
 
 def plain(text: str, name: str) -> Any:
     """The value that YAML `text` holds; `name` is what errors call it. Raises SpecError."""
-    return _construct(_compose(text, name))
+    return _construct(_compose(text, name), name)
 
 
 def parse(text: str, model: type[T], name: str) -> T:
@@ -64,7 +65,7 @@ def parse(text: str, model: type[T], name: str) -> T:
     node = _compose(text, name)
     adapter = TypeAdapter(model)
     try:
-        return adapter.validate_python(_construct(node))
+        return adapter.validate_python(_construct(node, name))
     except ValidationError as error:
         known = set(_property_names(adapter.json_schema()))
         items = error.errors(include_url=False)
@@ -79,21 +80,46 @@ def parse(text: str, model: type[T], name: str) -> T:
 
 
 def _compose(text: str, name: str) -> yaml.Node:
-    loader = _Loader(text)
     try:
-        node = loader.get_single_node()
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+        finally:
+            loader.dispose()
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise SpecError(f"{name}{line}: is not YAML: {error.problem}") from None
+        raise SpecError(f"{_at(name, error)}: is not YAML: {error.problem}") from None
     except yaml.YAMLError as error:
-        raise SpecError(f"{name}: is not YAML: {error}") from None
-    finally:
-        loader.dispose()
+        raise SpecError(f"{name}: is not YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise SpecError(f"{name}: is nested too deeply") from None
     if node is None:
         raise SpecError(f"{name}: is empty")
+    if _nodes(node, name, {}) > _MOST_NODES:
+        raise SpecError(f"{name}: holds over {_MOST_NODES} values once its aliases are followed")
     _refuse_doubled_keys(node, name)
     return node
+
+
+def _at(name: str, error: yaml.MarkedYAMLError) -> str:
+    mark = error.problem_mark or error.context_mark
+    return f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
+
+
+def _nodes(node: yaml.Node, name: str, known: dict[int, int]) -> int:
+    """How many values there are with each alias counted as what it stands for: a few lines can
+    stand for billions, and a node may hold itself."""
+    if id(node) in known:
+        if not known[id(node)]:
+            raise SpecError(f"{name}:{node.start_mark.line + 1}: holds itself")
+        return known[id(node)]
+    known[id(node)] = 0
+    count = 1
+    if isinstance(node, yaml.MappingNode):
+        count += sum(_nodes(part, name, known) for pair in node.value for part in pair)
+    elif isinstance(node, yaml.SequenceNode):
+        count += sum(_nodes(part, name, known) for part in node.value)
+    known[id(node)] = count
+    return count
 
 
 def _refuse_doubled_keys(root: yaml.Node, name: str) -> None:
@@ -120,14 +146,15 @@ def _refuse_doubled_keys(root: yaml.Node, name: str) -> None:
             todo.extend(node.value)
 
 
-def _construct(node: yaml.Node) -> Any:
+def _construct(node: yaml.Node, name: str) -> Any:
     loader = _Loader("")
     try:
         return loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        line = f"line {mark.line + 1}: " if mark else ""
-        raise SpecError(f"{line}{error.problem}") from None
+        raise SpecError(f"{_at(name, error)}: {error.problem}") from None
+    except (ValueError, TypeError, OverflowError, LookupError, AttributeError) as error:
+        # A value that does not fit its own tag, as in `!!int x`; PyYAML does not say where.
+        raise SpecError(f"{name}: holds a value that does not fit its tag: {error}") from None
     finally:
         loader.dispose()
 
