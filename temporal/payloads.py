@@ -7,6 +7,7 @@ good, where the SDK alone would try for ever (sdk-python#235), and replaces secr
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -78,7 +79,7 @@ class OpsPayloadConverter(PydanticPayloadConverter):
         try:
             return super().from_payloads(payloads, type_hints)
         except ValidationError as error:
-            if workflow.in_workflow() and workflow.unsafe.is_replaying():
+            if _replaying():
                 raise
             raise BadPayload(explain_validation(error)) from None
 
@@ -102,6 +103,17 @@ class OpsFailureConverter(DefaultFailureConverter):
             inner.message = _clip(redactor.redact(inner.message))
             inner.stack_trace = _clip(redactor.redact(inner.stack_trace))
             inner = inner.cause if inner.HasField("cause") else None
+
+
+activation = threading.local()
+"""`.replaying`: whether the activation of a workflow that this thread is at is a replay. The SDK
+decodes inputs and results before its event loop runs, where `workflow.unsafe` knows nothing yet."""
+
+
+def _replaying() -> bool:
+    if workflow.in_workflow():
+        return workflow.unsafe.is_replaying()
+    return getattr(activation, "replaying", False)
 
 
 def explain_validation(error: ValidationError) -> str:

@@ -17,9 +17,11 @@ from temporalio.plugin import SimplePlugin
 from temporalio.worker import (
     ExecuteWorkflowInput,
     Interceptor,
+    ReplayerConfig,
     StartActivityInput,
     StartChildWorkflowInput,
     StartLocalActivityInput,
+    WorkerConfig,
     WorkflowInboundInterceptor,
     WorkflowInterceptorClassInput,
     WorkflowOutboundInterceptor,
@@ -28,7 +30,7 @@ from temporalio.worker import (
 
 from temporal.payloads import BadPayload, data_converter
 from temporal.registry import Registry
-from temporal.sandbox import OpsSandboxRunner
+from temporal.sandbox import OpsSandboxRunner, OpsUnsandboxedRunner
 from temporal.shared.errors import Permanent, UnknownName
 from temporal.shared.options import ActivityOptions, effective_options
 
@@ -166,6 +168,16 @@ class OpsPlugin(SimplePlugin):
             interceptors=[Defaults(registry)],
             workflow_runner=functools.partial(_runner, packages=registry.packages),
         )
+
+    def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
+        """See base class."""
+        config["unsandboxed_workflow_runner"] = OpsUnsandboxedRunner()
+        return super().configure_worker(config)
+
+    def configure_replayer(self, config: ReplayerConfig) -> ReplayerConfig:
+        """See base class."""
+        config["unsandboxed_workflow_runner"] = OpsUnsandboxedRunner()
+        return super().configure_replayer(config)
 
 
 def _runner(existing: WorkflowRunner | None, *, packages: tuple[str, ...]) -> WorkflowRunner:

@@ -12,13 +12,45 @@ types of converge.
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import ModuleType
 
+from temporalio.bridge.proto.workflow_activation import WorkflowActivation
+from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
 from temporalio.worker import UnsandboxedWorkflowRunner, WorkflowInstance, WorkflowInstanceDetails
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 from temporalio.worker.workflow_sandbox._runner import _Instance
+
+from temporal.payloads import activation
+
+
+@contextlib.contextmanager
+def _telling(act: WorkflowActivation) -> Iterator[None]:
+    """Tells the payload converter, for as long as `act` takes, whether it is a replay."""
+    activation.replaying = act.is_replaying
+    try:
+        yield
+    finally:
+        activation.replaying = False
+
+
+class OpsUnsandboxedRunner(UnsandboxedWorkflowRunner):
+    """The SDK's, for workflows that ask for no sandbox."""
+
+    def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
+        """See base class."""
+        instance = super().create_instance(det)
+        activate = instance.activate
+
+        def telling(act: WorkflowActivation) -> WorkflowActivationCompletion:
+            with _telling(act):
+                return activate(act)
+
+        instance.activate = telling  # type: ignore[method-assign]
+        return instance
 
 
 @dataclass(frozen=True)
@@ -44,6 +76,11 @@ class _HollowInstance(_Instance):
     def __init__(self, details: WorkflowInstanceDetails, runner: OpsSandboxRunner) -> None:
         self._hollow = runner.hollow
         super().__init__(details, runner.runner_class, runner.restrictions)
+
+    def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
+        """See base class."""
+        with _telling(act):
+            return super().activate(act)
 
     def _create_instance(self) -> None:
         for name in self._hollow:

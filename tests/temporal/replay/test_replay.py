@@ -33,6 +33,13 @@ class Changed:
         return f"Hello, {name}!"
 
 
+@workflow.defn(name="TestWorkflow", sandboxed=False)
+class Retyped:
+    @workflow.run
+    async def run(self, name: int) -> str:
+        return await workflow.execute_activity("test_activity", str(name), result_type=str)
+
+
 @pytest.fixture(scope="module")
 def known() -> Registry:
     return registry.load(config.load({}))
@@ -77,3 +84,9 @@ async def test_a_changed_workflow_is_found(known: Registry) -> None:
     """Or the tests above could not fail."""
     with pytest.raises(workflow.NondeterminismError):
         await replay(kept(SCENARIOS[0]), known, [Changed])
+
+
+async def test_a_changed_type_says_so(known: Registry) -> None:
+    """Without a sandbox as well: the reason, not what the SDK stumbles over afterwards."""
+    with pytest.raises(RuntimeError, match="Failed decoding arguments"):
+        await replay(kept(SCENARIOS[0]), known, [Retyped])
