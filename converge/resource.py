@@ -11,7 +11,7 @@ No I/O in any of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
@@ -89,6 +89,38 @@ class Context:
     secrets: Mapping[str, bytes] = field(default_factory=dict)
     want_content: bool = True
     """Should a probe bring back the old text of files that differ?"""
+    bodies: Mapping[str, bytes] = field(default_factory=dict)
+    """By resource id: what was composed on the controller (files read, templates rendered)."""
+    provided: frozenset[str] = frozenset()
+    """As in Around."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a body may be composed from. All of it is the caller's."""
+
+    load: Callable[[str], bytes]
+    """A file of the controller, by its path relative to the spec's folder."""
+    variables: Mapping[str, Any]
+    """For templates; those of a resource come before these."""
+    secrets: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Stake:
+    """What a change that can cut us off puts at stake; the host puts it back by itself.
+
+    Taken before the change, given back if no fresh connection confirms it (see converge.armed).
+    """
+
+    paths: tuple[str, ...] = ()
+    """Files, links or directories: saved whole, or that nothing is there."""
+    units: tuple[str, ...] = ()
+    """systemd units: what ran is reloaded or restarted, what did not is stopped."""
+    save: str = ""
+    """sh, run in a folder of its own: what else to keep."""
+    restore: str = ""
+    """sh, run in that folder once the paths are back; not at boot, when nothing is loaded yet."""
 
 
 R = TypeVar("R", bound="Resource")
@@ -113,8 +145,8 @@ class Resource(BaseModel):
     """May neighbours of this type be settled in one step?"""
     brings: ClassVar[bool] = False
     """May a change of this type bring users, files or services along?"""
-    library: ClassVar[str] = ""
-    """Shell functions that `emit` calls."""
+    library: ClassVar[str | tuple[str, ...]] = ""
+    """Shell functions that `emit` calls. Texts that types share go out once."""
 
     needs: tuple[Ref, ...] = ()
     """Other resources that must be settled first; if they fail, this is skipped."""
@@ -126,6 +158,10 @@ class Resource(BaseModel):
             if name is not None:
                 data[self.key] = name
             super().__init__(**data)
+
+    @classmethod
+    def libraries(cls) -> tuple[str, ...]:
+        return (cls.library,) if isinstance(cls.library, str) else cls.library
 
     @property
     def name(self) -> str:
@@ -142,12 +178,23 @@ class Resource(BaseModel):
     def requires(self) -> frozenset[str]:
         return frozenset()
 
+    def follows(self) -> frozenset[str]:
+        """Tokens to come after where that makes no cycle, without being skipped with them."""
+        return frozenset()
+
     def forbids(self) -> Mapping[str, str]:
         """Tokens that nobody may provide beside this resource, and why."""
         return {}
 
     def secrets(self) -> tuple[str, ...]:
         return ()
+
+    def compose(self, material: Material) -> bytes | None:
+        """What this takes from the controller: read, rendered, and then in `Context.bodies`.
+
+        Runs before connecting. What it raises is told with the resource's name.
+        """
+        return None
 
     def listens(self) -> tuple[str, ...]:
         """Ids whose change this resource must act on, even in a later run."""
@@ -156,6 +203,13 @@ class Resource(BaseModel):
     def trigger(self) -> str | None:
         """The name under which the host remembers such a change until it was acted on."""
         return None
+
+    def stake(self) -> Stake | None:
+        """What is put back unless a fresh connection confirms the change; None: not armed."""
+        if not self.cuts_off:
+            return None
+        paths = (token.removeprefix("path:") for token in self.provides() if token[:5] == "path:")
+        return Stake(paths=tuple(sorted(paths)))
 
     @classmethod
     def probe(cls, resources: Sequence[Any], context: Context) -> str:
