@@ -145,6 +145,8 @@ class Resource(BaseModel):
     """May neighbours of this type be settled in one step?"""
     brings: ClassVar[bool] = False
     """May a change of this type bring users, files or services along?"""
+    cuts_off: ClassVar[bool] = False
+    """Can a change of this type cut us off from the host? Then it is armed: see `stake`."""
     library: ClassVar[str | tuple[str, ...]] = ""
     """Shell functions that `emit` calls. Texts that types share go out once."""
 
