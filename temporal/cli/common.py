@@ -15,6 +15,7 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from temporalio.runtime import Runtime
 
     from temporal.client import Ops
     from temporal.config import Settings
@@ -146,7 +147,7 @@ async def session(
 
     located = server.locate(chosen)
     if located is not None:
-        yield await client.connect(located)
+        yield await client.connect(located, runtime=_silent_runtime())
         return
     from temporal import registry
 
@@ -163,7 +164,9 @@ async def session(
         here = chosen.lively().model_copy(update={"drain_timeout": 0.0})
         here = here.at(record.address, Origin(OWN, str(chosen.state_dir)))
         signed = identity(build_id(chosen, catalogue))
-        ops = await client.connect(here, catalogue=catalogue, identity=signed)
+        ops = await client.connect(
+            here, catalogue=catalogue, runtime=_silent_runtime(), identity=signed
+        )
         if not work:
             yield ops
             return
@@ -171,6 +174,14 @@ async def session(
         logs.set_up(chosen, chosen.state_dir / "worker.log")
         async with Crew(ops):
             yield ops
+
+
+def _silent_runtime() -> Runtime:
+    """The SDK's core writes its warnings to standard output, where only results belong. What they
+    tell, that a server does not answer, the command says itself."""
+    from temporalio.runtime import Runtime, TelemetryConfig
+
+    return Runtime(telemetry=TelemetryConfig(logging=None))
 
 
 def is_own(ops: Ops) -> bool:

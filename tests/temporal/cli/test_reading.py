@@ -35,49 +35,11 @@ words = st.sampled_from(
         "x",
     ]
 )
-marks = st.sampled_from(
-    [
-        ": ",
-        ":",
-        "\n",
-        "\n  ",
-        "\n  - ",
-        "- ",
-        "[",
-        "]",
-        "{",
-        "}",
-        ",",
-        "'",
-        '"',
-        "&a ",
-        "*a",
-        "<<: ",
-        "!!python/object:os.system ",
-        "!!int ",
-        "!x ",
-        "|\n",
-        ">",
-        "#",
-        "%",
-        "\t",
-        "\x00",
-        "\x85",
-        "? ",
-        "2026-11-22",
-        "0644",
-        "1e999",
-        ".nan",
-        "~",
-        "---\n",
-        "...\n",
-        "!!binary ",
-        "!!timestamp ",
-        "!!set ",
-        "!!omap ",
-        "!!float ",
-        "!!pairs ",
-    ]
+TOKENS = """\
+: |:|- |[|]|{|}|,|'|"|&a |*a|<<: |? |>|#|%|\t|\0|\x85|0644|1e999|.nan|~|2026-11-22
+!!python/object:os.system |!!int |!x |!!binary |!!timestamp |!!set |!!omap |!!float |!!pairs """
+marks = st.sampled_from(TOKENS.replace("\n", "|").split("|")) | st.sampled_from(
+    ["\n", "\n  ", "\n  - ", "|\n", "---\n", "...\n"]
 )
 
 
