@@ -10,6 +10,7 @@ import secrets as randomness
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from converge import names
 from converge.changes import Change
@@ -29,6 +30,7 @@ from converge.graph import Spec, arrange
 from converge.host import Host
 from converge.journal import Journals, Pass, redactor
 from converge.launcher import launcher_script
+from converge.material import Loader, compose
 from converge.planner import compare, make_plan, steps
 from converge.plans import Plan
 from converge.reports import Report, settle
@@ -57,14 +59,22 @@ class Progress:
 
 
 async def plan(
-    host: Host, resources: Iterable[Resource], *, secrets: Secrets | None = None
+    host: Host,
+    resources: Iterable[Resource],
+    *,
+    secrets: Secrets | None = None,
+    load: Loader | None = None,
+    variables: Mapping[str, Any] | None = None,
 ) -> Plan:
     """What would change on the host. One round trip; changes nothing there.
 
-    Raises InvalidResources before connecting; ConnectError, SudoRefused, HostUnsupported,
-    HostFailed, SecretUnresolved.
+    `load` reads the files that resources take from this machine (see `material.folder`), and
+    `variables` are for templates.
+
+    Raises InvalidResources, SecretUnresolved and MaterialMissing before connecting; ConnectError,
+    SudoRefused, HostUnsupported, HostFailed.
     """
-    work = _Work(host, arrange(resources), secrets)
+    work = _Work(host, arrange(resources), secrets, load=load, variables=variables)
     survey = await work.survey(None)
     assert survey.states is not None
     return make_plan(host.name, work.spec, compare(work.spec, survey.states))
@@ -76,6 +86,8 @@ async def apply(
     *,
     run_id: str | None = None,
     secrets: Secrets | None = None,
+    load: Loader | None = None,
+    variables: Mapping[str, Any] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     lock_wait: float = 30.0,
     reconnects: int = 5,
@@ -89,15 +101,18 @@ async def apply(
     A Plan is applied only if the host still looks as it did (else PlanOutdated). A resource that
     cannot be settled is in the report, not raised: see `Report.ok`, `Report.raise_for_failure`.
 
-    Raises InvalidResources before connecting; ConnectError, SudoRefused, HostUnsupported,
-    HostFailed, SecretUnresolved, Locked, Interrupted, Aborted, RunMismatch, PlanOutdated.
+    `load` and `variables` are as in `plan`; with other contents it is another run (RunMismatch).
+
+    Raises InvalidResources, SecretUnresolved and MaterialMissing before connecting; ConnectError,
+    SudoRefused, HostUnsupported, HostFailed, Locked, Interrupted, Aborted, RunMismatch,
+    PlanOutdated.
     """
     wanted = what if isinstance(what, Plan) else None
     spec = arrange(what.resources if isinstance(what, Plan) else what)
     if wanted is not None and wanted.host != host.name:
         raise PlanOutdated(f"the plan was made for {wanted.host}", host=host.name)
     run = names.run_id(run_id if run_id is not None else randomness.token_hex(8))
-    work = _Work(host, spec, secrets, on_progress, lock_wait)
+    work = _Work(host, spec, secrets, on_progress, lock_wait, load, variables)
     for lost in range(reconnects + 1):
         try:
             # Safe to begin again: the host knows the run, and starts nothing twice.
@@ -130,16 +145,18 @@ class _Work:
         secrets: Secrets | None,
         on_progress: Callable[[Progress], None] | None = None,
         lock_wait: float = 30.0,
+        load: Loader | None = None,
+        variables: Mapping[str, Any] | None = None,
     ) -> None:
         self.host = host
-        self.spec = spec
         self.lock_wait = lock_wait
         self.on_progress = on_progress
         values = _resolve(spec, secrets)
+        self.spec, bodies = compose(spec, load, variables, values)
         self.password: bytes | None = None
         if host.sudo and host.sudo_password is not None:
             self.password = _one(host.sudo_password, f"host {host.name}", secrets)
-        self.context = Context(secrets=values)
+        self.context = Context(secrets=values, bodies=bodies, provided=spec.provided)
         self.redact = redactor(values)
         self.transport: Transport = transport_for(host)
         self._done: set[int] = set()

@@ -25,6 +25,10 @@ class SecretUnresolved(ConvergeError):
     """A secret reference could not be turned into a value."""
 
 
+class MaterialMissing(ConvergeError):
+    """A file or template of the controller could not be read, or not be rendered."""
+
+
 class ConnectError(ConvergeError):
     """The host could not be reached or did not let us in."""
 

@@ -45,7 +45,7 @@ def arrange(resources: Iterable[Resource]) -> Spec:
     for index, resource in enumerate(unique):
         tokens = {*resource.requires(), *resource.needs}
         edges.append({p for token in tokens for p in providers.get(token, ()) if p != index})
-    order = _order(unique, edges)
+    order = _order(unique, _with_wishes(unique, edges, providers))
     place = {old: new for new, old in enumerate(order)}
     return Spec(
         resources=tuple(unique[old] for old in order),
@@ -99,6 +99,30 @@ def _contradictions(resources: Sequence[Resource], providers: dict[str, list[int
                     raise InvalidResources(
                         f"{resource.id} and {resources[other].id} contradict each other: {why}"
                     )
+
+
+def _with_wishes(
+    resources: Sequence[Resource], edges: Sequence[set[int]], providers: dict[str, list[int]]
+) -> list[set[int]]:
+    """The edges, and those of `follows` that close no cycle."""
+    all_edges = [set(needed) for needed in edges]
+    for index, resource in enumerate(resources):
+        for token in sorted(resource.follows()):
+            for other in providers.get(token, ()):
+                if other != index and not _reaches(all_edges, other, index):
+                    all_edges[index].add(other)
+    return all_edges
+
+
+def _reaches(edges: Sequence[set[int]], start: int, goal: int) -> bool:
+    seen, waiting = {start}, [start]
+    while waiting:
+        index = waiting.pop()
+        if index == goal:
+            return True
+        waiting += edges[index] - seen
+        seen |= edges[index]
+    return False
 
 
 def _order(resources: Sequence[Resource], edges: Sequence[set[int]]) -> list[int]:
