@@ -1,0 +1,1 @@
+"""Figures of this project, each with the bound that it must keep. `python -m benchmarks`."""
