@@ -35,12 +35,7 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List runs, the newest first, with who started what."""
-    parts = [f"({query})" if workflow or by else query] if query else []
-    if workflow:
-        parts.append(f"WorkflowType = {_quoted(workflow)}")
-    if by:
-        parts.append(f"OpsStartedBy = {_quoted(by)}")
-    found = execute(_list(" AND ".join(parts), limit))
+    found = execute(_list(query, limit, workflow, by))
     if as_json:
         emit(found)
         return
@@ -61,11 +56,11 @@ def list_(
     print_table(console(), ["id", "status", "started", "took", "by", "workflow"], rows)
 
 
-async def _list(query: str, limit: int) -> list[Run]:
+async def _list(query: str, limit: int, workflow: str | None, by: str | None) -> list[Run]:
     from temporal.runs import list_runs
 
     async with session(settings(), quiet=True) as ops:
-        return await list_runs(ops, query, limit)
+        return await list_runs(ops, query, limit, workflow=workflow, by=by)
 
 
 @app.command(short_help="Show what a run did, and how it ended.")
@@ -119,7 +114,3 @@ def terminate(
 async def _act(call: Callable[[Ops], Awaitable[None]]) -> None:
     async with session(settings(), quiet=True) as ops:
         await call(ops)
-
-
-def _quoted(value: str) -> str:
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

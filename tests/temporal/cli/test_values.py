@@ -12,11 +12,11 @@ from pydantic import BaseModel
 from temporalio.api.failure.v1 import Failure
 
 from temporal.cli.follow import rows
-from temporal.cli.runs import _quoted
 from temporal.cli.showing import as_text, as_yaml
 from temporal.cli.tables import lines
 from temporal.cli.words import brief, took
 from temporal.runs import PendingActivity, Run, failure_text
+from temporal.runs.asking import _quoted
 from temporal.runs.history import gist
 from temporal.shared.progress import Progress
 from temporal.shared.specs import reading
