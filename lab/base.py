@@ -8,13 +8,13 @@ import re
 import shlex
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lab import sources
 from lab.commands import attempt, run
 from lab.errors import LabError
-from lab.recipe import Recipe
+from lab.recipe import PACKAGES, Recipe
 from lab.store import locked, read_json
 
 Say = Callable[[str], None]
@@ -23,6 +23,7 @@ Say = Callable[[str], None]
 STALE_AFTER_SECONDS = 7 * 24 * 3600
 _BUILD_TIMEOUT_SECONDS = 1800
 _RELEASE = re.compile(r"^[a-z][a-z0-9]{1,30}$")
+_PACKAGE = re.compile(r"^[a-z0-9][a-z0-9.+-]+$")
 # Whoever builds may be killed: then the builder and all it runs go too.
 _BOUND_TO_US = ("setpriv", "--pdeathsig", "KILL")
 _LOCAL_CERTIFICATES = Path("/usr/local/share/ca-certificates")
@@ -81,8 +82,10 @@ def _digest(path: Path) -> str:
     return total.hexdigest()
 
 
-def recipe_for(release: str) -> Recipe:
+def recipe_for(release: str, packages: Sequence[str] = ()) -> Recipe:
     """The recipe of `release` on this machine, with this machine's mirrors and apt settings.
+
+    `packages` come on top of the usual ones.
 
     Raises:
         LabError: this machine's apt names no Debian mirror and TEMPORAL_LAB_MIRROR is not set.
@@ -101,8 +104,11 @@ def recipe_for(release: str) -> Recipe:
             settings += f'Acquire::{scheme}::Proxy "{proxy}";\n'
     wanted = [Path(name) for name in sources.local_files(found) + sources.settings_files(settings)]
     wanted += [*_APT_AUTH, _LOCAL_CERTIFICATES]
+    if bad := [one for one in packages if not _PACKAGE.match(one)]:
+        raise LabError(f"{bad[0]!r} is not a package name")
     return Recipe(
         release=release,
+        packages=(*PACKAGES, *sorted(set(packages) - set(PACKAGES))),
         sources=tuple(found),
         settings=settings,
         host_files={str(path): _digest(path) for path in wanted if path.exists()},
@@ -118,7 +124,14 @@ def _age(image: Path) -> float:
     return time.time() - int(image.name.rsplit("-", 1)[1])
 
 
-def ensure(root: Path, release: str, say: Say, *, rebuild: bool = False) -> Path:
+def ensure(
+    root: Path,
+    release: str,
+    say: Say,
+    *,
+    rebuild: bool = False,
+    packages: Sequence[str] = (),
+) -> Path:
     """The newest image of `release` that follows today's recipe, built first if need be.
 
     One build at a time on this machine: others wait for it and use what it made. An
@@ -127,7 +140,7 @@ def ensure(root: Path, release: str, say: Say, *, rebuild: bool = False) -> Path
     Raises:
         LabError: the build failed; holds the end of what the builder said.
     """
-    recipe = recipe_for(release)
+    recipe = recipe_for(release, packages)
     prefix = f"{release}-{recipe.digest()}"
     lock = root / "locks" / f"base-{release}"
     ready = _images(root, prefix)

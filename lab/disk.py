@@ -12,6 +12,7 @@ import uuid
 from ipaddress import IPv4Network
 from pathlib import Path
 
+from lab.commands import run
 from lab.keys import make_key, public_key
 from lab.recipe import NETWORK_SETTINGS
 from lab.subnets import PREFIX, gateway, hosts_file, machine_address, machine_name
@@ -79,6 +80,25 @@ def seed(
     make_key(host_key, f"root@{name}")
     _lend(pool, folder / "cache")
     return public_key(host_key)
+
+
+def bound(folder: Path, mib: int) -> None:
+    """Move the seeded disk into a file system of `mib` MiB of its own.
+
+    It lies in `folder`/disk.img and is mounted by the supervisor at `folder`/space. It is as full
+    as any disk when it is full, for the whole of the server: /, /var and /tmp are one.
+    """
+    stage = folder / "stage"
+    stage.mkdir()
+    for part in ("upper", "work"):
+        (folder / part).rename(stage / part)
+    with (folder / "disk.img").open("xb") as image:
+        image.truncate(mib * 2**20)
+    # -m 0: nothing is set aside for root, who is everybody there.
+    words = ["mkfs.ext4", "-q", "-F", "-m", "0", "-d", str(stage), str(folder / "disk.img")]
+    run(words, where=str(folder))
+    shutil.rmtree(stage)
+    (folder / "space").mkdir()
 
 
 def _lend(pool: Path, cache: Path) -> None:

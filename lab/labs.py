@@ -9,12 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager
 from hashlib import sha256
 from ipaddress import IPv4Network
 from pathlib import Path
 from subprocess import CompletedProcess
 
-from lab import base, disk, faults, inside, network, registry, supervisor
+from lab import base, disk, faults, inside, network, registry, slow, supervisor
 from lab.commands import cpus
 from lab.errors import LabError, LabMissing
 from lab.keys import known_hosts_line, make_key, public_key
@@ -48,12 +49,18 @@ class Lab:
         root: the state folder (default: TEMPORAL_LAB_ROOT, or /var/lib/temporal-ops/lab).
         owner: pid of the process this lab is for; when it is dead, `lab.gc` removes
             the lab. None: the lab stays until `down`.
+        packages: Debian packages that its servers have beyond the usual few.
 
     Methods that change something hold the lab's lock, so processes can share a lab.
     """
 
     def __init__(
-        self, name: str = "default", *, root: Path | str | None = None, owner: int | None = None
+        self,
+        name: str = "default",
+        *,
+        root: Path | str | None = None,
+        owner: int | None = None,
+        packages: Sequence[str] = (),
     ) -> None:
         if not valid_name(name):
             raise LabError(
@@ -71,6 +78,7 @@ class Lab:
         self.folder = self.root / "labs" / name
         self._lock = self.root / "locks" / f"lab-{name}"
         self._owner = owner
+        self._packages = tuple(packages)
 
     # ---------------------------------------------------------------- looking
 
@@ -138,19 +146,38 @@ class Lab:
         )
 
     def add(
-        self, count: int = 1, release: str = "bookworm", on_event: OnEvent = _silent
+        self,
+        count: int = 1,
+        release: str = "bookworm",
+        on_event: OnEvent = _silent,
+        *,
+        disk_mib: int = 0,
     ) -> list[Machine]:
-        """Start `count` fresh servers beside all there are; returns the new ones."""
+        """Start `count` fresh servers beside all there are; returns the new ones.
+
+        `disk_mib`: how much they can write in all (0: as much as this machine has room for);
+        at least 32, of which 8 or so are used when a server has started.
+        """
+        if disk_mib and not 32 <= disk_mib <= 2**20:
+            raise LabError(f"a disk of {disk_mib} MiB", do="ask for 32 to 1048576, or 0: no bound")
         before = set(self._machine_names())
-        after = self._bring_up(release, on_event, lambda running: count, replace_dead=False)
+        after = self._bring_up(
+            release, on_event, lambda running: count, replace_dead=False, disk_mib=disk_mib
+        )
         return [machine for machine in after if machine.name not in before]
 
     def _bring_up(
-        self, release: str, say: OnEvent, how_many: Callable[[int], int], *, replace_dead: bool
+        self,
+        release: str,
+        say: OnEvent,
+        how_many: Callable[[int], int],
+        *,
+        replace_dead: bool,
+        disk_mib: int = 0,
     ) -> list[Machine]:
         if reasons := missing(self.root):
             raise LabMissing(reasons)
-        image = base.ensure(self.root, release, say)
+        image = base.ensure(self.root, release, say, packages=self._packages)
         with locked(self._lock):
             subnet = self._open(say)
             self._clear(release if replace_dead else None, say)
@@ -159,7 +186,7 @@ class Lab:
             new = self._numbers(how_many(len(waiting)), {one.number for one in existing})
             with ThreadPoolExecutor(_BOOTS_AT_ONCE) as pool:
                 started = list(
-                    pool.map(lambda number: self._prepare(number, release, image, subnet), new)
+                    pool.map(lambda one: self._prepare(one, release, image, subnet, disk_mib), new)
                 )
             self._write_known_hosts()
             unready = [one for one in waiting if not one.ready and one.state() == "starting"]
@@ -209,7 +236,9 @@ class Lab:
             network.set_up(self.token, subnet)
         return subnet
 
-    def _prepare(self, number: int, release: str, image: Path, subnet: IPv4Network) -> Record:
+    def _prepare(
+        self, number: int, release: str, image: Path, subnet: IPv4Network, disk_mib: int
+    ) -> Record:
         name = machine_name(number)
         folder = self._machine_folder(name)
         folder.mkdir(parents=True)
@@ -222,7 +251,8 @@ class Lab:
             token=self.token,
             start=f"{name}.{secrets.token_hex(4)}",
             link=network.link_name(self.token, number),
-            mounts=(str(folder / "root"),),
+            mounts=(str(folder / "root"), *([str(folder / "space")] if disk_mib else [])),
+            disk_mib=disk_mib,
         ).write(folder)
         host_key = disk.seed(
             folder,
@@ -232,6 +262,8 @@ class Lab:
             mtu=network.uplink_mtu(),
             pool=self._pool(release),
         )
+        if disk_mib:
+            disk.bound(folder, disk_mib)
         return record.but(host_key=host_key).write(folder)
 
     def _boot(self, record: Record, say: OnEvent, stop: threading.Event) -> None:
@@ -347,6 +379,35 @@ class Lab:
     def restore_network(self, machine: Machine | str) -> None:
         """Plug the server's cable in again."""
         faults.restore_network(self._record(machine))
+
+    def fill_disk(self, machine: Machine | str, *, keep: int = 0) -> None:
+        """Fill the server's disk up to the last block, or but for `keep` bytes.
+
+        Raises:
+            LabError: its disk has no bound of its own (see `add`), or it does not run.
+        """
+        record = self._record(machine)
+        faults.fill_disk(record, self._machine_folder(record.name), keep=keep)
+
+    def restore_disk(self, machine: Machine | str) -> None:
+        """Give back what `fill_disk` took."""
+        record = self._record(machine)
+        faults.empty_disk(record, self._machine_folder(record.name))
+
+    def relay(
+        self, machines: Machine | Sequence[Machine], *, rtt: float
+    ) -> AbstractContextManager[list[Machine]]:
+        """The servers as seen over a slow link, for the length of a `with` block.
+
+            with lab.relay(servers, rtt=0.05) as far:
+                subprocess.run(far[0].ssh_command("true"))
+
+        Each comes back as it was, but with the address, port and known_hosts of its relay, from
+        where a round trip takes `rtt` seconds (making a connection takes one too). Bandwidth
+        stays as it is.
+        """
+        given = [machines] if isinstance(machines, Machine) else list(machines)
+        return slow.relayed(given, token=self.token, folder=self.folder, rtt=rtt)
 
     def exec(
         self,

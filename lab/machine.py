@@ -22,6 +22,7 @@ class Record:
     `start` names one start of the server (its control group); `process` is its
     supervisor, None until that one has a pid; `ready` turns true when sshd answered.
     `link` and `mounts` say what else belongs to it: both vanish with its last process.
+    `disk_mib`: how large its disk is; 0: as large as this machine's.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Record:
     link: str
     mounts: tuple[str, ...]
     host_key: str = ""
+    disk_mib: int = 0
     process: ProcessId | None = None
     ready: bool = False
 

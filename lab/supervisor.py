@@ -28,8 +28,13 @@ group=$1 folder=$2 base=$3 machine=$4 bridge=$5
 echo 0 >"$group/loop/cgroup.procs"
 mkdir -p /run/systemd/nspawn
 mount -t tmpfs -o mode=0755,size=1m lab /run/systemd/nspawn
+top=$folder
+if [ -f "$folder/disk.img" ]; then
+  mount -t ext4 -o loop "$folder/disk.img" "$folder/space"
+  top=$folder/space
+fi
 mount -t overlay lab "$folder/root" \\
-  -o "lowerdir=$folder/cache:$base,upperdir=$folder/upper,workdir=$folder/work"
+  -o "lowerdir=$folder/cache:$base,upperdir=$top/upper,workdir=$top/work"
 while :; do
   status=0
   (

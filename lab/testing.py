@@ -28,9 +28,9 @@ class Servers(Protocol):
 
 
 class FreshServer(Protocol):
-    """`machine()`: a fresh server, removed after the test."""
+    """`machine()`: a fresh server, removed after the test. With `disk_mib` its disk can be filled."""
 
-    def __call__(self, release: str = "bookworm") -> Machine: ...
+    def __call__(self, release: str = "bookworm", disk_mib: int = 0) -> Machine: ...
 
 
 class LabMaker(Protocol):
@@ -88,8 +88,8 @@ def machine(fresh_lab: Lab) -> Iterator[FreshServer]:
     """
     made: list[str] = []
 
-    def make(release: str = "bookworm") -> Machine:
-        (fresh,) = fresh_lab.add(1, release)
+    def make(release: str = "bookworm", disk_mib: int = 0) -> Machine:
+        (fresh,) = fresh_lab.add(1, release, disk_mib=disk_mib)
         made.append(fresh.name)
         return fresh
 
