@@ -25,7 +25,8 @@ def failure_text(failure: Failure) -> str:
             text = f"{kind}: {text}"
         # What Temporal wraps around an activity's failure says nothing that the step does not.
         wrapper = inner.HasField("activity_failure_info") and inner.HasField("cause")
-        if not wrapper and not (lines and text in lines[-1]):  # `raise B(str(a)) from a`
+        told = bool(lines and inner.message) and inner.message in lines[-1]
+        if not wrapper and not told:  # told: `raise B(str(a)) from a`
             lines.append(text)
         inner = inner.cause if inner.HasField("cause") else None
     return "\ncaused by ".join(lines)

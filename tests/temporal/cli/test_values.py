@@ -79,6 +79,11 @@ def chain(*messages: tuple[str, str]) -> Failure:
         (chain(("activity", "Activity task failed"), ("ValueError", "a")), "ValueError: a"),
         (chain(("A", "a"), ("B", "b")), "A: a\ncaused by B: b"),
         (chain(("Permanent", "web1: no route"), ("Permanent", "no route")), "web1: no route"),
+        (chain(("Retryable", "web1: down"), ("Refused", "web1: down")), "web1: down"),
+        (
+            chain(("A", ""), ("B", "")),
+            "A: application_failure_info\ncaused by B: application_failure_info",
+        ),
         (Failure(), "failed"),
     ],
 )
