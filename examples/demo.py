@@ -31,7 +31,16 @@ def ops(*arguments: str) -> None:
     """Show a command, run it, and end the demo if it fails."""
     shown = " ".join(f"'{a}'" if " " in a or '"' in a else a for a in arguments)
     print(f"{DIM}$ temporal-ops {shown}{OFF}", flush=True)
-    status = subprocess.run([*OPS, *arguments], check=False).returncode
+    # Ctrl-C is for the command, which asks what to do; the demo ends with what it answers.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        status = subprocess.run(
+            [*OPS, *arguments],
+            check=False,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ).returncode
+    finally:
+        signal.signal(signal.SIGINT, before)
     if status:
         sys.exit(f"the demo stops here: temporal-ops {shown} ended with status {status}")
 
@@ -54,7 +63,11 @@ class Up:
         log = Path(tempfile.mkstemp(prefix="temporal-ops-demo-", suffix=".log")[1])
         with log.open("w") as errors:
             self.process = subprocess.Popen(
-                [*OPS, "up", "--json"], stdout=subprocess.PIPE, stderr=errors, text=True
+                [*OPS, "up", "--json"],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                start_new_session=True,  # a Ctrl-C is not for it: the demo stops it at its end
             )
         assert self.process.stdout
         lines = []
@@ -94,8 +107,8 @@ def main() -> None:
         say(f"Done in {time.monotonic() - began:.0f} s.")
         if up.ui and up.process and sys.stdin.isatty():
             input(f"Look around in the web UI: {up.ui}   Enter stops it. ")
-        elif up.ui:
-            print(f"The web UI is {up.ui} while it runs; `temporal-ops up` brings it back.")
+        elif up.ui and up.process:
+            print("Server and web UI stop now; `temporal-ops up` brings them and these runs back.")
         if not lacks:
             print("The lab server stays for you to look at; `temporal-ops lab down` removes it.")
     finally:
@@ -137,4 +150,7 @@ def without_lab(lacks: list[str]) -> None:
 
 if __name__ == "__main__":
     os.chdir(Path(__file__).resolve().parent.parent)
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("\nthe demo stops here")
