@@ -12,8 +12,8 @@ LOCAL = "local"
 class Host(BaseModel):
     """A machine reached by ssh, or this one (`Host.local()`).
 
-        Host("198.18.0.2", user="root", key="~/.ssh/id_ed25519", known_hosts="known_hosts")
-        Host("web1.example.org", user="admin", sudo=True)
+    Host("198.18.0.2", user="root", key="~/.ssh/id_ed25519", known_hosts="known_hosts")
+    Host("web1.example.org", user="admin", sudo=True)
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
@@ -22,11 +22,20 @@ class Host(BaseModel):
     """Name or address, as ssh takes it."""
     user: str | None = None
     """Login name; the local one if not given."""
-    port: int = Field(default=22, ge=1, le=65535)
+    port: int | None = Field(default=None, ge=1, le=65535)
+    """As ssh_config says, else 22, if not given."""
     key: str | None = None
-    """Path of a private key; the agent's and the usual ones if not given."""
+    """Path of a private key; ssh_config's, the agent's and the usual ones if not given."""
+    certificate: str | None = None
+    """Path of a certificate for the key; KEY-cert.pub beside it is found without."""
     known_hosts: str | None = None
-    """Path of a known_hosts file; ~/.ssh/known_hosts if not given."""
+    """Path of a known_hosts file; ssh_config's, else ~/.ssh/known_hosts if not given."""
+    jump: str | None = None
+    """Through which hosts, as ssh's ProxyJump: "user@address:port,..."; "none": ssh_config's not."""
+    ssh_config: str | None = None
+    """Path of an ssh_config; the usual ones if not given, and none at all for "none"."""
+    concurrency: int = Field(default=8, ge=1, le=64)
+    """Sessions at a time on this host; its sshd allows 10 (MaxSessions) unless told otherwise."""
     host_keys: Literal["strict", "accept-new"] = "strict"
     """`accept-new` writes down the key of a host not seen before; a changed key is refused."""
     sudo: bool = False
@@ -47,9 +56,13 @@ class Host(BaseModel):
             /,
             *,
             user: str | None = None,
-            port: int = 22,
+            port: int | None = None,
             key: str | None = None,
+            certificate: str | None = None,
             known_hosts: str | None = None,
+            jump: str | None = None,
+            ssh_config: str | None = None,
+            concurrency: int = 8,
             host_keys: Literal["strict", "accept-new"] = "strict",
             sudo: bool = False,
             sudo_password: str | None = None,
@@ -89,4 +102,4 @@ class Host(BaseModel):
         """How messages call it."""
         if self.transport == "local":
             return LOCAL
-        return self.address if self.port == 22 else f"{self.address}:{self.port}"
+        return self.address if self.port in (None, 22) else f"{self.address}:{self.port}"

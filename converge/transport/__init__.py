@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from converge.host import Host
+from converge.transport.uploads import Upload
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,26 @@ class Transport(Protocol):
     def run(self, command: str) -> AbstractAsyncContextManager[Process]:
         """Runs `command` in the user's shell. Raises ConnectError."""
 
+    async def upload(self, uploads: Sequence[Upload]) -> dict[str, str]:
+        """SHA-256 of each -> the absolute path where it now lies on the host, whole and checked.
+
+        Readable for the login user and root. Whoever takes a file from there removes it; what is
+        left goes after a day. Raises ConnectError, HostFailed, HostUnsupported.
+        """
+
+    async def renew(self) -> None:
+        """What comes next goes over a new connection: proof that the host still lets us in.
+
+        The old one is closed: what still runs over it sees ConnectionLost.
+        """
+
 
 def transport_for(host: Host) -> Transport:
     # Imported here: asyncssh takes a quarter of a second, and workflows import our types.
     if host.transport == "local":
         from converge.transport.local import LocalTransport
 
-        return LocalTransport()
+        return LocalTransport(host.state_dir)
     from converge.transport.ssh import SSHTransport
 
     return SSHTransport(host)

@@ -6,9 +6,14 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
+from converge.errors import HostFailed
 from converge.transport import Exit
+from converge.transport.uploads import KEPT, SPOOL, Upload
 
 TAIL = 64 * 1024
 
@@ -58,6 +63,9 @@ class LocalProcess:
 
 
 class LocalTransport:
+    def __init__(self, state_dir: str | None = None) -> None:
+        self._spool = Path(state_dir) / "spool" if state_dir else Path.home() / SPOOL
+
     @contextlib.asynccontextmanager
     async def run(self, command: str) -> AsyncIterator[LocalProcess]:
         process = LocalProcess(
@@ -75,3 +83,46 @@ class LocalTransport:
             yield process
         finally:
             await process.end()
+
+    async def upload(self, uploads: Sequence[Upload]) -> dict[str, str]:
+        return await asyncio.to_thread(self._place, uploads)
+
+    async def renew(self) -> None:
+        """There is no connection."""
+
+    def _place(self, uploads: Sequence[Upload]) -> dict[str, str]:
+        paths: dict[str, str] = {}
+        try:
+            self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for old in self._spool.iterdir():
+                if old.stat().st_mtime < time.time() - KEPT:
+                    old.unlink(missing_ok=True)
+            for upload in uploads:
+                target = self._spool / upload.sha256
+                if not target.is_file() or Upload.of(target).sha256 != upload.sha256:
+                    _copy(upload, target)
+                paths[upload.sha256] = str(target)
+        except OSError as error:
+            raise HostFailed(f"cannot write to {self._spool}: {error.strerror}") from None
+        return paths
+
+
+def _copy(upload: Upload, target: Path) -> None:
+    """Like the way over the network: another name, synced, checked, renamed."""
+    descriptor, name = tempfile.mkstemp(prefix=upload.sha256, suffix=".part", dir=target.parent)
+    part = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            if isinstance(upload.source, bytes):
+                file.write(upload.source)
+            else:
+                with upload.source.open("rb") as source:
+                    while data := source.read(1 << 20):
+                        file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if Upload.of(part).sha256 != upload.sha256:
+            raise HostFailed(f"{upload.source!r} is not what its SHA-256 says")
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from converge.errors import (
     Refused,
     SudoRefused,
 )
-from converge.transport import ssh
+from converge.transport.pool import pool
 
 pytestmark = [
     pytest.mark.lab,
@@ -317,7 +317,7 @@ async def test_connection_cut_while_following(bookworm, scratch, held_apt):
     await scratch.until(
         lambda: on(bookworm, "grep -c ' start 0' /var/lib/converge/runs/cut/journal.1 || :",
                    check=False) == "1", "the unit is in its first step")
-    for slot in ssh._pool().slots.values():
+    for slot in pool().slots.values():
         slot.connection.result().abort()
     held_apt()
     report = await task
