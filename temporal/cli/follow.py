@@ -27,6 +27,10 @@ SILENT_S = 15.0  # twice and a bit what lies between two heartbeats
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
+class Orphaned(Exception):
+    """The server was another command's own, and ended with it; the run is kept in its database."""
+
+
 class View(Protocol):
     """Shows the state of a run again and again."""
 
@@ -146,6 +150,7 @@ async def show(handle: WorkflowHandle[Any, Any], ops: Ops, view: View) -> Run:
 
     Raises:
         NoSuchRun, ConnectError: the run is gone, or the server answers and refuses.
+        Orphaned: the server will not come back unless somebody starts it again.
     """
     from temporal.runs import follow
     from temporal.shared.errors import ConnectError
@@ -167,6 +172,8 @@ async def show(handle: WorkflowHandle[Any, Any], ops: Ops, view: View) -> Run:
             except ConnectError as error:
                 if not _gone(error):
                     raise
+                if _orphaned(ops):
+                    raise Orphaned from None
                 if not lost:
                     view.note(f"{error}\nwaiting for it to come back; the run is kept there")
                 lost = True
@@ -184,6 +191,14 @@ def _gone(error: BaseException) -> bool:
     cause = error.__cause__
     passing = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED)
     return isinstance(cause, RPCError) and cause.status in passing
+
+
+def _orphaned(ops: Ops) -> bool:
+    """Whether the server was the embedded one of this project, which no command runs any more."""
+    from temporal import server
+
+    embedded = ops.settings.origin("address").kind == "embedded server of"
+    return embedded and server.running(ops.settings) is None
 
 
 class _Watch:

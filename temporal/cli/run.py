@@ -121,25 +121,40 @@ async def _run(
     wait: bool,
     as_json: bool,
 ) -> int:
-    async with session(chosen, work=wait, quiet=as_json) as ops:
-        handle = await ops.start(entry.name, *values, id=workflow_id)
-        if not wait:
-            if as_json:
-                emit({"id": handle.id, "run_id": handle.result_run_id})
-            else:
-                print(handle.id)
-                if is_own(ops):
-                    say("it goes on as soon as a worker runs: `temporal-ops up`")
-            return DONE
-        if not as_json:
-            say(f"run {handle.id}")
-        last = await _follow(handle, ops, as_json)
-        if last is None:
+    begun: WorkflowHandle[Any, Any] | None = None
+    while True:
+        async with session(chosen, work=wait, quiet=as_json or begun is not None) as ops:
+            if begun is None:
+                begun = await ops.start(entry.name, *values, id=workflow_id)
+                if not wait:
+                    return _started(begun, ops, as_json)
+                if not as_json:
+                    say(f"run {begun.id}")
+            handle = ops.client.get_workflow_handle(
+                begun.id,
+                result_type=entry.ret_type,  # the latest run of it, if it goes on as new
+            )
+            try:
+                last = await _follow(handle, ops, as_json)
+            except follow.Orphaned:
+                say("the server ended with the command that had started it: going on with our own")
+                continue
+            if last is not None:
+                return await _outcome(handle, last, as_json)
             if as_json:
                 emit({"id": handle.id, "status": "running"})
             say(_left(handle.id, ops))
             return INTERRUPTED
-        return await _outcome(handle, last, as_json)
+
+
+def _started(handle: WorkflowHandle[Any, Any], ops: Ops, as_json: bool) -> int:
+    if as_json:
+        emit({"id": handle.id, "run_id": handle.result_run_id})
+        return DONE
+    print(handle.id)
+    if is_own(ops):
+        say("it goes on as soon as a worker runs: `temporal-ops up`")
+    return DONE
 
 
 def _left(workflow_id: str, ops: Ops) -> str:

@@ -160,6 +160,23 @@ def test_a_run_of_its_own_server_is_left_at_once_and_goes_on_later(
     )
 
 
+def test_a_run_goes_on_when_the_command_whose_server_it_uses_ends(
+    shell: Shell, island: list[str]
+) -> None:
+    shell.inside = island
+    shell.env |= {"TEMPORAL_MODULES": "night"}
+    first = shell.start("run", "Patient", "-i", f'"{shell.folder}/first"')
+    first.says("1/3 waiting")
+    shell.inside = network_of(first.process.pid)
+    second = shell.start("run", "Patient", "-i", f'"{shell.folder}/second"')
+    second.says("1/3 waiting")
+    (shell.folder / "first").write_text("")
+    assert first.ends() == DONE and first.out == "waited\n"
+    second.says("going on with our own")
+    (shell.folder / "second").write_text("")
+    assert second.ends() == DONE and second.out == "waited\n"
+
+
 def test_a_failure_in_the_live_view_is_told_without_stack_traces(
     shell: Shell, island: list[str]
 ) -> None:
