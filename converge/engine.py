@@ -3,59 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import random
 import secrets as randomness
 import socket
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from converge import names
+from converge.armed import CONFIRM_WITHIN
 from converge.changes import Change
 from converge.errors import (
     Aborted,
+    ConnectError,
     ConnectionLost,
     HostFailed,
-    HostUnsupported,
     Interrupted,
     Locked,
     PlanOutdated,
-    RunMismatch,
-    SecretUnresolved,
+    SudoRefused,
 )
 from converge.framing import new_nonce
-from converge.graph import Spec, arrange
+from converge.graph import arrange
 from converge.host import Host
-from converge.journal import Journals, Pass, redactor
-from converge.launcher import launcher_script
-from converge.material import Loader, compose
+from converge.journal import Pass
+from converge.material import Loader
 from converge.planner import compare, make_plan, steps
 from converge.plans import Plan
 from converge.reports import Report, settle
-from converge.resource import Context, Resource, State
-from converge.resources.file import LIMIT
-from converge.survey import Survey, abort_script, read_survey, states, survey_script
-from converge.talk import collect, records
-from converge.transport import Transport, transport_for
+from converge.resource import Resource, State
+from converge.survey import abort_script, states
+from converge.talk import collect
 from converge.unit import unit_script
-
-Secrets = Callable[[str], bytes]
-"""Turns a reference such as env://NAME into a value."""
+from converge.work import Progress, Secrets, Work
 
 MOST_PASSES = 3
 MOST_RESTARTS = 3
 """How often one call begins anew because a pass was interrupted or the host moved on."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """`done` of `total` resources that are to change are dealt with; `resource` was the last."""
-
-    done: int
-    total: int
-    resource: str
 
 
 async def plan(
@@ -74,7 +58,7 @@ async def plan(
     Raises InvalidResources, SecretUnresolved and MaterialMissing before connecting; ConnectError,
     SudoRefused, HostUnsupported, HostFailed.
     """
-    work = _Work(host, arrange(resources), secrets, load=load, variables=variables)
+    work = await Work.open(host, arrange(resources), secrets, load=load, variables=variables)
     survey = await work.survey(None)
     assert survey.states is not None
     return make_plan(host.name, work.spec, compare(work.spec, survey.states))
@@ -91,12 +75,16 @@ async def apply(
     on_progress: Callable[[Progress], None] | None = None,
     lock_wait: float = 30.0,
     reconnects: int = 5,
+    confirm_within: float = CONFIRM_WITHIN,
 ) -> Report:
     """Bring the host to what is wanted, and report what was seen there afterwards.
 
     One round trip if nothing is to do, else two. The work runs on the host by itself: if this
     call dies or is cancelled, it goes on, and the same `run_id` attaches to it again; a run that
     ended hands back its result, and is never run twice. `lock_wait` is in seconds.
+
+    A change that can cut us off is taken back by the host itself, and failed, if no new connection
+    can be made within `confirm_within` seconds after it (see `converge.armed`).
 
     A Plan is applied only if the host still looks as it did (else PlanOutdated). A resource that
     cannot be settled is in the report, not raised: see `Report.ok`, `Report.raise_for_failure`.
@@ -112,21 +100,24 @@ async def apply(
     if wanted is not None and wanted.host != host.name:
         raise PlanOutdated(f"the plan was made for {wanted.host}", host=host.name)
     run = names.run_id(run_id if run_id is not None else randomness.token_hex(8))
-    work = _Work(host, spec, secrets, on_progress, lock_wait, load, variables)
-    for lost in range(reconnects + 1):
+    work = await Work.open(host, spec, secrets, load=load, variables=variables)
+    work.on_progress, work.lock_wait, work.confirm_within = on_progress, lock_wait, confirm_within
+    lost = 0
+    while True:
         try:
             # Safe to begin again: the host knows the run, and starts nothing twice.
             return await _apply(work, run, wanted)
-        except ConnectionLost:
-            if lost == reconnects:
+        except (ConnectError, SudoRefused) as error:
+            # If it was our change that cut us off, the host takes it back by itself, and tells.
+            if not work.armed and (lost >= reconnects or not isinstance(error, ConnectionLost)):
                 raise
+            lost += not work.armed
             await asyncio.sleep(random.uniform(0.1, min(10.0, 0.5 * 2**lost)))
-    raise AssertionError("unreachable")
 
 
 async def abort(host: Host, run_id: str, *, secrets: Secrets | None = None) -> bool:
     """Stop a run on its host. False if it was not running. Waits until it is gone."""
-    work = _Work(host, arrange([]), secrets)
+    work = await Work.open(host, arrange([]), secrets)
     nonce = new_nonce()
     script = abort_script(host, nonce, names.run_id(run_id))
     heard = await collect(work.transport, host, nonce, script, work.password)
@@ -135,84 +126,7 @@ async def abort(host: Host, run_id: str, *, secrets: Secrets | None = None) -> b
     return any(record.kind == "stopped" for record in heard)
 
 
-class _Work:
-    """One call: host, wanted state, and the secrets it resolved, in memory only."""
-
-    def __init__(
-        self,
-        host: Host,
-        spec: Spec,
-        secrets: Secrets | None,
-        on_progress: Callable[[Progress], None] | None = None,
-        lock_wait: float = 30.0,
-        load: Loader | None = None,
-        variables: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.host = host
-        self.lock_wait = lock_wait
-        self.on_progress = on_progress
-        values = _resolve(spec, secrets)
-        self.spec, bodies = compose(spec, load, variables, values)
-        self.password: bytes | None = None
-        if host.sudo and host.sudo_password is not None:
-            self.password = _one(host.sudo_password, f"host {host.name}", secrets)
-        self.context = Context(secrets=values, bodies=bodies, provided=spec.provided)
-        self.redact = redactor(values)
-        self.transport: Transport = transport_for(host)
-        self._done: set[int] = set()
-        self._total = 0
-
-    async def survey(self, run_id: str | None) -> Survey:
-        nonce = new_nonce()
-        script = survey_script(self.host, self.spec, self.context, nonce, run_id)
-        heard = await collect(self.transport, self.host, nonce, script, self.password)
-        survey = read_survey(self.spec, self.context, heard)
-        if survey.lacks:
-            raise HostUnsupported(f"the host lacks {', '.join(survey.lacks)}", host=self.host.name)
-        if not survey.complete:
-            raise HostFailed("the probe did not get to its end", host=self.host.name)
-        return survey
-
-    async def follow(
-        self, run_id: str, start: tuple[int, str, bytes] | None = None
-    ) -> list[Pass]:
-        """Attach to the run, starting a pass first if told to and nobody did yet."""
-        nonce = new_nonce()
-        script = launcher_script(self.host, nonce, run_id, start=start)
-        journals = Journals(self.spec, self._step, self.expect)
-        stream = records(
-            self.transport, self.host, nonce, script, self.password, journals.over
-        )
-        ended = False
-        async with contextlib.aclosing(stream):
-            async for record in stream:
-                journals.take(record, self.redact)
-                ended = ended or record.kind in ("followed", "failed") or journals.over(record.words)
-        if journals.error:
-            raise HostFailed(journals.error, host=self.host.name)
-        if not ended:
-            raise ConnectionLost("the journal stopped coming", host=self.host.name)
-        for one in journals.passes:
-            if one.spec_digest and one.spec_digest != self.spec.digest:
-                raise RunMismatch(
-                    f"run {run_id} was started with other resources: take another run id",
-                    host=self.host.name,
-                )
-        return journals.passes
-
-    def expect(self, changes: Mapping[int, Change]) -> None:
-        self._total = max(self._total, len(self._done | set(changes)))
-
-    def _step(self, index: int, resource: str) -> None:
-        if index in self._done:
-            return  # told before: a stream begins anew with each pass
-        self._done.add(index)
-        self._total = max(self._total, len(self._done))
-        if self.on_progress is not None:
-            self.on_progress(Progress(len(self._done), self._total, resource))
-
-
-async def _apply(work: _Work, run: str, wanted: Plan | None) -> Report:
+async def _apply(work: Work, run: str, wanted: Plan | None) -> Report:
     host, spec = work.host, work.spec
     first: dict[int, Change] = {}
     passes: list[Pass] = []
@@ -220,7 +134,7 @@ async def _apply(work: _Work, run: str, wanted: Plan | None) -> Report:
     for _ in range(MOST_RESTARTS + 1):
         survey = await work.survey(run)
         if survey.passes and survey.run != "none":
-            passes = await work.follow(run)
+            passes = await work.follow(run, over=survey.run == "ended")
             attached = True
             if survey.run in ("running", "ended"):
                 decided = _decide(work, run, passes, first, attached)
@@ -267,7 +181,7 @@ def _worked(passes: list[Pass]) -> int:
 
 
 def _decide(
-    work: _Work, run: str, passes: list[Pass], first: dict[int, Change], attached: bool
+    work: Work, run: str, passes: list[Pass], first: dict[int, Change], attached: bool
 ) -> Report | tuple[tuple[State, ...], dict[int, Change]]:
     """After a pass: done, or what still differs and is worth another one."""
     last = passes[-1] if passes else None
@@ -277,16 +191,17 @@ def _decide(
         return (), {}
     found = states(work.spec, last.bodies, work.context)
     remaining = compare(work.spec, found)
+    if any(one.reverted for one in passes):
+        # Once more would be the same again, and cut off whoever else works there.
+        return settle(work.host.name, run, work.spec, passes, first, remaining, attached=attached)
     progress = remaining != last.changes
     if remaining and progress and steps(work.spec, remaining) and _worked(passes) < MOST_PASSES:
         return found, remaining
-    return settle(
-        work.host.name, run, work.spec, passes, first, remaining, attached=attached
-    )
+    return settle(work.host.name, run, work.spec, passes, first, remaining, attached=attached)
 
 
 def _start(
-    work: _Work,
+    work: Work,
     run: str,
     number: int,
     found: tuple[State, ...],
@@ -306,6 +221,7 @@ def _start(
         token=token,
         holder=f"{_whoami()} on {socket.gethostname()}, process {os.getpid()}",
         lock_wait=work.lock_wait,
+        confirm_within=work.confirm_within,
     )
     return number, nonce, script
 
@@ -330,26 +246,3 @@ def _still(wanted: Plan, fresh: Plan) -> None:
         f" {', '.join(moved) or 'the resources'}: make a new plan",
         host=fresh.host,
     )
-
-
-def _resolve(spec: Spec, secrets: Secrets | None) -> dict[str, bytes]:
-    values: dict[str, bytes] = {}
-    for resource in spec.resources:
-        for ref in resource.secrets():
-            if ref not in values:
-                values[ref] = _one(ref, resource.id, secrets)
-    return values
-
-
-def _one(ref: str, whose: str, secrets: Secrets | None) -> bytes:
-    if secrets is None:
-        raise SecretUnresolved(f"{whose}: {ref} needs the argument secrets= to be resolved")
-    try:
-        value = secrets(ref)
-    except Exception as error:
-        raise SecretUnresolved(f"{whose}: {ref}: {error}") from None
-    if not isinstance(value, bytes):
-        raise SecretUnresolved(f"{whose}: {ref}: secrets= gave {type(value).__name__}, not bytes")
-    if len(value) > LIMIT:
-        raise SecretUnresolved(f"{whose}: {ref} is larger than the limit of {LIMIT} bytes")
-    return value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
@@ -26,8 +26,12 @@ class Pass:
     changed: set[int] = field(default_factory=set)
     failed: dict[int, str] = field(default_factory=dict)
     """Index -> what its step said."""
+    said: dict[int, str] = field(default_factory=dict)
+    """The same of a step that went well and has something to tell."""
     skipped: dict[int, int] = field(default_factory=dict)
     """Index -> index of what it needed."""
+    reverted: dict[int, str] = field(default_factory=dict)
+    """Index -> why the host took the change back by itself."""
     bodies: dict[str, bytes] = field(default_factory=dict)
     """What the probes found after the steps."""
     end: str | None = None
@@ -49,12 +53,14 @@ class Journals:
         spec: Spec,
         on_step: Callable[[int, str], None] = lambda index, resource: None,
         on_plan: Callable[[Mapping[int, Change]], None] = lambda changes: None,
+        on_start: Callable[[Sequence[int]], None] = lambda indices: None,
     ) -> None:
         self.passes: list[Pass] = []
         self.error = ""
         self._spec = spec
         self._on_step = on_step
         self._on_plan = on_plan
+        self._on_start = on_start
         self._steps: list[Step] = []
         self._total = ""
 
@@ -85,6 +91,13 @@ class Journals:
         match record.words:
             case ("plan",):
                 self._plan(now, record.body)
+            case ("start", step) if found := self._step(step):
+                self._on_start(found.members)
+            case ("reverted", _, *members):
+                why = redact(_text(record.body)) or "not confirmed"
+                for index in _numbers(" ".join(members)):
+                    now.reverted[index] = f"reverted: {why}"
+                    now.changed.discard(index)
             case ("skip", step, need) if (found := self._step(step)) and need.isdigit():
                 now.skipped.update(dict.fromkeys(found.members, int(need)))
                 self._tell(found)
@@ -120,6 +133,8 @@ class Journals:
         now.changed |= _numbers(changed.removeprefix("changed=")) & set(step.members)
         for index in _numbers(failed) & set(step.members):
             now.failed[index] = output
+        if output:
+            now.said.update(dict.fromkeys(now.changed & set(step.members), output))
 
     def _tell(self, step: Step) -> None:
         for index in step.members:

@@ -30,7 +30,7 @@ class Outcome(BaseModel):
     because: str = ""
     """Skipped: the id of what it needed. Failed: what stands in the way, if it was known."""
     output: str = ""
-    """What a failed step printed, its last 16 KiB."""
+    """What a failed step printed, or a command that ran; its last 16 KiB."""
 
     def __str__(self) -> str:
         text = f"{self.resource}: {self.status}"
@@ -113,10 +113,16 @@ def settle(
     bad: dict[int, str] = {}
     for index, resource in enumerate(spec.resources):
         left = remaining.get(index)
-        output = next((p.failed[index] for p in reversed(worked) if index in p.failed), "")
+        told = [text for p in reversed(worked) for text in (p.failed.get(index), p.said.get(index))]
+        output = next((text for text in told if text), "")
         status: Status
         because = ""
-        if left is None:
+        back = next((p.reverted[index] for p in reversed(worked) if index in p.reverted), "")
+        if back:
+            status, because = "failed", back.partition("\n")[0]
+            output = output or back.partition("\n")[2]
+            bad[index] = resource.id
+        elif left is None:
             status = "changed" if index in changed else "unchanged"
         else:
             culprit = _culprit(index, spec, worked, bad)
@@ -141,9 +147,7 @@ def settle(
     )
 
 
-def _culprit(
-    index: int, spec: Spec, worked: Sequence[Pass], bad: Mapping[int, str]
-) -> int | None:
+def _culprit(index: int, spec: Spec, worked: Sequence[Pass], bad: Mapping[int, str]) -> int | None:
     """What this was skipped with: told by the last pass, or, if none ran, by the order."""
     if worked and index in worked[-1].skipped:
         return worked[-1].skipped[index]

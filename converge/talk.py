@@ -21,8 +21,13 @@ def command(host: Host, nonce: str, *, password: bool) -> str:
     # sudo reads a password only if it wants one: asked first, or the password would become the
     # first line of the script. -k: no ticket of an earlier call may decide it.
     # Its prompt is the sign: the second one means that the first password was wrong. It comes on
-    # standard error, which is read as output up to there; what the script says is kept out of it.
-    ready = f"printf '%s ready\\n' {nonce}; exec sh -s 2>/dev/null"
+    # standard error, which is read as output here.
+    # What it says on standard error must not land in the middle of a record: it comes at the end.
+    ready = (
+        f"printf '%s ready\\n' {nonce};"
+        " { said=$(sh -s 2>&1 >&3 3>&-); status=$?; } 3>&1;"
+        f' printf \'\\n%s wrapper %s\\n%s\' {nonce} "$status" "$said"'
+    )
     script = (
         "LC_ALL=C; export LC_ALL; if sudo -k -n -- true 2>/dev/null; then "
         f"printf '%s ready\\n' {nonce}; exec sudo -n -- sh -s; "
@@ -63,11 +68,20 @@ async def records(
                     yield last
                 return
         last = reader.finish()
-        if last is not None:
+        if last is not None and last.kind != "wrapper":
             heard = True
             yield last
         if not heard:
-            _explain(host, await process.wait())
+            exit = await process.wait()
+            if last is not None:
+                exit = Exit(_status(last), last.body)
+            _explain(host, exit)
+
+
+def _status(wrapper: Record) -> int | None:
+    """What the shell behind sudo ended with."""
+    word = wrapper.words[1] if len(wrapper.words) > 1 else ""
+    return int(word) if word.isdigit() else None
 
 
 async def _handshake(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from converge import preamble
+from converge.armed import closing, opening, windows
+from converge.armed_sh import DECIDE, LEFT, UNIT
 from converge.changes import Change
 from converge.graph import Spec
 from converge.host import Host
@@ -31,12 +34,19 @@ def unit_script(
     token: str,
     holder: str,
     lock_wait: float,
+    confirm_within: float,
 ) -> bytes:
     """Called as: sh script <journal>. Takes the lock, applies, probes again, and says how it went.
 
     `token` is what the survey found: if another run changed the host since, nothing is done.
     """
     planned = steps(spec, dict(changes))
+    armed = windows(spec, planned, host.user)
+    work = [_step(number, step, spec, states, context) for number, step in enumerate(planned)]
+    for place, window in enumerate(armed):
+        within = max(1, int(confirm_within))
+        work[window.first] = f"{opening(host, window, place, within)}\n{work[window.first]}"
+        work[window.last] += f"\n{closing(place)}"
     blocked = [index for index, change in changes.items() if change.action == "blocked"]
     used = [kind for kind in TYPES if any(type(spec.resources[i]) is kind for i in changes)]
     body = [
@@ -54,9 +64,10 @@ def unit_script(
         f"printf '%s' {quote(_plan(spec, changes))}",
         _LOCK,
         _RUNNER,
-        *(kind.library for kind in used),
-        *(_step(k, step, spec, states, context) for k, step in enumerate(planned)),
-        probes(spec, Context(secrets=context.secrets, want_content=False)),
+        *dict.fromkeys(text for kind in used for text in kind.libraries()),
+        *([DECIDE, UNIT] if armed else []),
+        *work,
+        probes(spec, replace(context, want_content=False)),
         'rm -rf -- "$T"',
         'printf "%s\\n" "$ID.$N" >"$S/token"',
         "trap - TERM INT",
@@ -72,9 +83,7 @@ def _plan(spec: Spec, changes: Mapping[int, Change]) -> str:
     return json.dumps({"spec": spec.digest, "changes": dumped}, separators=(",", ":"))
 
 
-def _step(
-    number: int, step: Step, spec: Spec, states: Sequence[State], context: Context
-) -> str:
+def _step(number: int, step: Step, spec: Spec, states: Sequence[State], context: Context) -> str:
     kind = type(spec.resources[step.members[0]])
     items = [Item(index, spec.resources[index], states[index]) for index in step.members]
     ids = {spec.resources[index].id: index for index in step.members}
@@ -94,11 +103,16 @@ def _step(
 
 _BEGIN = r"""
 # The lock of this pass tells others that it is alive; under setsid it came with us already open.
-if ! { true >&8; } 2>/dev/null; then exec 8>"$D/alive"; flock -n 8; fi
+if ! { true >&8; } 2>/dev/null; then
+  exec 8>"$D/alive"
+  # Who merely asks whether it is held holds it for a moment.
+  n=0; until flock -n 8 || [ "$n" -ge 50 ]; do sleep 0.1 2>/dev/null || sleep 1; n=$((n + 1)); done
+fi
 trap 'rec end aborted; rm -rf -- "$T"; exit 143' TERM INT
 """
 
-_LOCK = r"""
+_LOCK = (
+    r"""
 exec 9<>"$S/lock"
 waited=0
 while ! flock -n 9; do
@@ -114,19 +128,24 @@ found=; [ ! -r "$S/token" ] || found=$(cat "$S/token")
 if [ "$found" != "$expected" ]; then
   rm -rf -- "$T"; rec end stale; exit 0
 fi
+"""
+    + LEFT
+    + r"""
 # Moved at the start and at the end: whoever looked at the host in between must look again.
 printf '%s\n' "$ID.$N begun" >"$S/token"
 mkdir -p "$S/pending"
 # What killed passes left: this run's at once, others' when nobody can be waiting with them.
 for old in "$R/$ID".*; do [ "$old" = "$T" ] || rm -rf -- "$old"; done
 find "$R" -mindepth 1 -maxdepth 1 -mmin +1440 ! -path "$T" -exec rm -rf -- {} + 2>/dev/null
-""" + rf"""
+"""
+    + rf"""
 n=0
 for old in $(ls -1t "$S/runs"); do
   n=$((n + 1))
   [ "$n" -le {KEPT_RUNS} ] || [ "$old" = "$ID" ] || rm -rf -- "$S/runs/$old"
 done
 """
+)
 
 _RUNNER = r"""
 die() { printf '%s\n' "$*"; exit 1; }
@@ -139,7 +158,13 @@ step() { # number, members, needs, what is due when which of them change: unit:i
       rec skip "$number" "$need"; bad="$bad$members "; return 0 ;;
     esac
   done
-  rec start "$number"
+  # A record is heard when the next one begins: this one must not wait for the end of the step.
+  rec start "$number"; rec working
+  case ${arm_barred-} in *" ${members%% *} "*)
+    rec done "$number" 1 "changed= " "failed= $members "
+    printf 'not begun, since it could not be taken back: %s\n' "$arm_why"
+    bad="$bad$members "; return 0 ;;
+  esac
   : >"$T/marks"
   # On record before the change is made: if we die in between, the next run still knows.
   armed=
@@ -155,6 +180,7 @@ step() { # number, members, needs, what is due when which of them change: unit:i
   done <"$T/marks"
   if [ "$rc" != 0 ] && [ "$lost" = ' ' ]; then lost=" $members "; fi
   bad="$bad${lost# }"
+  [ "$rc$now" = '0 ' ] || arm_touched=1
   if [ "$rc" = 0 ]; then
     for due in $armed; do
       keep= list=${due##*:},
@@ -166,6 +192,7 @@ step() { # number, members, needs, what is due when which of them change: unit:i
     done
   fi
   rec done "$number" "$rc" "changed=$now" "failed=$lost"
-  [ "$rc" = 0 ] || tail -c 16384 "$T/out"
+  # What a command of the user's own said is wanted also when it went well.
+  if [ "$rc" != 0 ] || [ -e "$T/tell" ]; then rm -f "$T/tell"; tail -c 16384 "$T/out"; fi
 }
 """

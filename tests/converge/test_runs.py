@@ -38,12 +38,14 @@ async def test_controller_killed_then_the_same_run_is_read_on(scratch, slow_disk
         apply(scratch.host, wanted, run_id="r1", on_progress=seen.append)
     )
     unit = scratch.pid("r1")
+    await scratch.until(lambda: seen, "what it works at is told before it is done")
     slow_disk.let_through()
     report = await again
     assert report.attached and report.ok and report.changed and report.passes == 1
     assert scratch.pid("r1") == unit, "a second unit was started"
     assert b" start 0" in scratch.journal("r1") and not scratch.journal("r1", 2)
-    assert [p.resource for p in seen] == [wanted[0].id]
+    assert [(p.resource, p.done, p.working) for p in seen] == [
+        (wanted[0].id, 0, True), (wanted[0].id, 1, False)]
 
 
 async def test_a_run_that_ended_hands_back_its_result_and_is_not_run_again(scratch):
