@@ -99,7 +99,7 @@ def test_a_run_that_is_not_there(ops: Shell, act: str) -> None:
 
 def test_an_unknown_workflow_offers_near_ones(ops: Shell) -> None:
     done = ops("run", "provisionserver")
-    assert done.status == WRONG and "Did you mean ProvisionServer?" in done.err
+    assert done.status == WRONG and "Did you mean ProvisionServer" in done.err
     far = ops("run", "Zzz")
     assert far.status == WRONG and "Known: " in far.err and "TestWorkflow" in far.err
 
