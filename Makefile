@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo test lint types check unit bench soak lock histories clean
+.PHONY: help setup system demo test lint types check unit bench bench-converge soak lock histories clean
 
 help:  ## what there is to make
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
 
 setup: $(STAMP) system  ## .venv from the lock file, and what a lab needs (as root)
 
@@ -44,6 +44,9 @@ soak: setup  ## the long trials
 
 bench: setup  ## the figures, as table, JSON and plot, into docs/bench
 	$(BIN)/python -m benchmarks
+
+bench-converge: setup  ## against pyinfra and Ansible on the same lab servers; ARGS="--hosts 1 --rtt 0" for a part
+	$(BIN)/python -m benchmarks.converge $(ARGS)
 
 histories: $(STAMP)  ## record the workflow histories anew that the replay tests use
 	$(BIN)/python -m tests.temporal.replay.record

@@ -1,0 +1,116 @@
+"""The results for people: a table in markdown, and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.converge.results import PHASES, Sheet, verdicts
+
+NAMES = {
+    "temporal-ops": "temporal-ops, command with a worker",
+    "converge": "converge, the library alone",
+    "pyinfra": "pyinfra",
+    "ansible": "ansible-playbook",
+    "limit": "bare ssh, one command (limit)",
+}
+BEGIN, END = "<!-- converge: begin, written by benchmarks.converge -->", "<!-- converge: end -->"
+
+
+def seconds(value: float) -> str:
+    """
+    >>> seconds(0.1234), seconds(12.34), seconds(123.4)
+    ('0.12', '12.3', '123')
+    """
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
+def markdown(sheets: Sequence[Sheet], heading: Sequence[str], picture: str) -> str:
+    """The section of docs/benchmarks.md."""
+    lines = ["## converge", "", *heading, "", f"![converge against its peers]({picture})", ""]
+    for sheet in sheets:
+        many = "1 host" if sheet.hosts == 1 else f"{sheet.hosts} hosts"
+        lines += [
+            f"### {many}, {sheet.rtt * 1000:g} ms",
+            "",
+            f"{sheet.date}, load before it began {sheet.load:.1f}. Median seconds of the whole"
+            " command (turns).",
+            "",
+            f"| | {' | '.join(PHASES)} | CPU s a host, here | CPU s a host, there |",
+            f"| --- |{' ---: |' * (len(PHASES) + 2)}",
+        ]
+        for who, name in NAMES.items():
+            cells = [sheet.cell(who, phase) for phase in PHASES]
+            if not any(cells):
+                continue
+            row = [f"{seconds(c.median)} ({len(c.seconds)})" if c else "" for c in cells]
+            last = cells[-1]
+            if last is not None:
+                turns = len(last.seconds) * sheet.hosts
+                row.append(f"{sum(last.cpu_here) / turns:.3f}")
+                row.append(f"{sum(last.cpu_servers) / turns:.3f}")
+            else:
+                row += ["", ""]
+            lines.append(f"| {name} | {' | '.join(row)} |")
+        if sheet.memory is not None:
+            lines += ["", f"Worker: at most {sheet.memory:.0f} MiB resident."]
+        lines += ["", *(f"- {line}" for line in verdicts(sheet)), ""]
+    lines.append("CPU is that of the runs without a change.")
+    return "\n".join(lines) + "\n"
+
+
+def into(page: Path, section: str) -> None:
+    """Put the section into the page, in the place of the one before."""
+    text = page.read_text() if page.exists() else "# Benchmarks\n"
+    before, found, rest = text.partition(BEGIN)
+    after = rest.partition(END)[2] if found else ""
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(f"{before.rstrip()}\n\n{BEGIN}\n{section}{END}\n{after.lstrip()}")
+
+
+def draw(sheets: Sequence[Sheet], caption: str, file: Path) -> None:
+    """A panel a sheet: bars for each phase, logarithmic, the figure on each."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    from matplotlib.patches import Patch
+
+    colours = {
+        "temporal-ops": "#1d6f8c",
+        "converge": "#2a9d8f",
+        "pyinfra": "#e9a23b",
+        "ansible": "#c8553d",
+        "limit": "#9aa0a6",
+    }
+    width = 0.17
+    page, panels = pyplot.subplots(
+        1, len(sheets), figsize=(4.6 * len(sheets), 4.4), sharey=True, squeeze=False
+    )
+    for panel, sheet in zip(panels[0], sheets, strict=True):
+        for place, who in enumerate(NAMES):
+            for spot, phase in enumerate(PHASES):
+                cell = sheet.cell(who, phase)
+                if cell is None:
+                    continue
+                x = spot + (place - 2) * width
+                panel.bar([x], [cell.median], width * 0.92, color=colours[who])
+                panel.text(
+                    x, cell.median * 1.08, seconds(cell.median), ha="center", va="bottom",
+                    fontsize=6, rotation=90,
+                )  # fmt: skip
+        many = "1 host" if sheet.hosts == 1 else f"{sheet.hosts} hosts"
+        panel.set_title(f"{many}, {sheet.rtt * 1000:g} ms round trip", fontsize=9)
+        panel.set_yscale("log")
+        panel.set_xticks(range(len(PHASES)), PHASES, fontsize=8)
+        panel.tick_params(axis="y", labelsize=7)
+        panel.spines[["top", "right"]].set_visible(False)
+        low, high = panel.get_ylim()
+        panel.set_ylim(low, high * 1.6)
+    panels[0][0].set_ylabel("seconds of the whole command", fontsize=8)
+    marks = [Patch(color=colours[who]) for who in NAMES]
+    page.legend(marks, list(NAMES.values()), loc="upper center", ncols=5, fontsize=7, frameon=False)
+    page.text(0.5, 0.01, caption, ha="center", fontsize=6)
+    page.tight_layout(rect=(0, 0.03, 1, 0.94))
+    page.savefig(file, dpi=150)
+    pyplot.close(page)
