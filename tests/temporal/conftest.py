@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -20,9 +22,16 @@ for _name in [name for name in os.environ if name.startswith("TEMPORAL_")]:
 os.environ["TEMPORAL_CONFIG_FILE"] = ""
 
 from temporal.testing import Environment, environment  # noqa: E402
-from tests.temporal.support import Processes  # noqa: E402
+from tests.temporal.support import PATIENCE_S, Processes  # noqa: E402
 
 FLEET_QUEUE = "fleet-queue"
+
+
+class Bounded(Environment):
+    """Gives up a run that does not end, as one whose task fails again and again."""
+
+    async def run(self, name: str, *args: Any, id: str | None = None) -> Any:
+        return await asyncio.wait_for(super().run(name, *args, id=id), PATIENCE_S)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -30,7 +39,7 @@ async def env() -> AsyncIterator[Environment]:
     """A server and a worker, `trial` registered, its domain `fleet` on a queue of its own."""
     variables = {"TEMPORAL_MODULES": "trial", "TEMPORAL_TASK_QUEUE_FLEET": FLEET_QUEUE}
     async with environment(variables) as running:
-        yield running
+        yield Bounded(running.ops, running.crew)
 
 
 @pytest.fixture
