@@ -10,6 +10,7 @@ from typing import Any
 
 from converge.errors import MaterialMissing
 from converge.graph import Spec, digest
+from converge.journal import redactor
 from converge.resource import Material
 
 Loader = Callable[[str], bytes]
@@ -45,7 +46,8 @@ def compose(
         try:
             body = resource.compose(material)
         except Exception as error:
-            raise MaterialMissing(f"{resource.id}: {_said(error)}") from None
+            # What a template does with a secret may end up in its complaint.
+            raise MaterialMissing(f"{resource.id}: {redactor(secrets)(_said(error))}") from None
         if body is not None:
             bodies[resource.id] = body
     # A body that holds a secret stands for itself in no digest: that is kept on hosts.

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import base64
 import binascii
-import difflib
 import hashlib
-import posixpath
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from converge.changes import KNOWN_AFTER_APPLY, SENSITIVE, Change, FieldChange
 from converge.names import Mode, Path, Text, UserName
-from converge.render import printable
-from converge.resource import Around, Context, Item, Resource, State
+from converge.resource import Around, Context, Item, Material, Resource, State
 from converge.resources.file_sh import EMIT, PROBE
+from converge.resources.seen import looked, unified
+from converge.resources.templates import render
+from converge.resources.values import Artifact, Command, above, place, tag
 from converge.shell import chunks, encode, quote, words
 
 LIMIT = 1024 * 1024
 """Bytes. What is larger does not belong in a script."""
-SHOWN = 64 * 1024
-"""Bytes of old and new text that a plan compares line by line."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +35,8 @@ class FileState(State):
     digest: str = ""
     """SHA-256 of the content found; never of a sensitive file."""
     content: bytes | None = None
+    wanted: bytes | None = None
+    """What was composed on the controller, unless it is hidden."""
     missing: frozenset[str] = frozenset()
     """"user:x" and "group:x" tokens of the owner and group that the host does not know."""
 
@@ -47,27 +46,45 @@ class File(Resource):
 
         File("/etc/motd", content="hi\\n", mode="0644")
         File("/etc/app/key", secret="env://APP_KEY", owner="app", mode="0400")
+        File("/etc/logo.png", source="files/logo.png")       # beside the spec
+        File("/etc/app.conf", template="app.conf.j2", variables={"port": 8080})
+        File("/etc/sudoers.d/ops", content="%ops ALL=(ALL) ALL\n", check="visudo -cf %s")
         File("/etc/shadow", mode="0640", group="shadow")     # attributes only
         File("/etc/nginx/sites-enabled/default", absent=True)
 
     A new file gets mode 0644, a secret one 0600, unless given. Missing parent directories are
     made (0755), each belonging to whoever owns the directory it is made in. A symbolic link or a
     directory at the path is never written through or replaced. At most 1 MiB.
+
+    A template is Jinja2, rendered on the controller; a variable that is not given is an error.
+    `check` is a command for /bin/sh that is given the new file (in place of %s, which needs no
+    quotes, else at its end) before it goes live: if it fails, the old file stays. `backup` keeps
+    the old file below /var/lib/converge/backup, or beside the new one; its time is in its name.
     """
 
     key: ClassVar[str] = "file"
-    library: ClassVar[str] = EMIT
+    library: ClassVar[str | tuple[str, ...]] = EMIT
 
     file: Path
     content: Text | None = Field(default=None, repr=False)
     secret: str | None = None
     """A reference such as env://NAME to what the file shall hold. Never shown."""
+    source: Artifact | None = None
+    """A file of the controller, relative to the spec's folder."""
+    template: Artifact | None = None
+    """The same, a Jinja2 template."""
+    variables: dict[str, JsonValue] | None = None
+    """For the template; they come before those of the caller."""
+    secret_variables: dict[str, str] | None = None
+    """The same, as references such as env://NAME. The file is then never shown."""
     mode: Mode | None = None
     owner: UserName | None = None
     group: UserName | None = None
     absent: bool = False
     sensitive: bool = False
     """Show no content of this file, neither old nor new."""
+    check: Command | None = None
+    backup: bool | Literal["beside"] = False
 
     if TYPE_CHECKING:
 
@@ -78,59 +95,91 @@ class File(Resource):
             *,
             content: str | None = None,
             secret: str | None = None,
+            source: str | None = None,
+            template: str | None = None,
+            variables: Mapping[str, Any] | None = None,
+            secret_variables: Mapping[str, str] | None = None,
             mode: str | None = None,
             owner: str | None = None,
             group: str | None = None,
             absent: bool = False,
             sensitive: bool = False,
+            check: str | None = None,
+            backup: bool | Literal["beside"] = False,
             needs: Sequence[str | Resource] = (),
         ) -> None: ...
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        given = [n for n in ("content", "secret", "mode", "owner", "group") if getattr(self, n)]
-        if self.content == "":
-            given.append("content")
+        bodies = [n for n in _BODIES if getattr(self, n) is not None]
+        given = [*bodies, *(n for n in ("mode", "owner", "group", "check") if getattr(self, n))]
         if self.absent and given:
             raise ValueError(f"a file that is to be absent has no {given[0]}")
         if not self.absent and not given:
-            raise ValueError("say what the file shall be: content, secret, mode, owner or absent")
-        if self.content is not None and self.secret is not None:
-            raise ValueError("content and secret exclude each other")
+            raise ValueError(
+                "say what the file shall be: content, secret, source, template, mode, owner or"
+                " absent"
+            )
+        if len(bodies) > 1:
+            raise ValueError(f"{bodies[0]} and {bodies[1]} exclude each other")
+        if self.check is not None and not bodies:
+            raise ValueError("check goes with what the file shall hold")
+        for name in ("variables", "secret_variables"):
+            if getattr(self, name) is not None and self.template is None:
+                raise ValueError(f"{name} goes with template")
         if self.content is not None and len(self.content.encode()) > LIMIT:
             raise ValueError(f"content is larger than the limit of {LIMIT} bytes")
         return self
 
     @property
     def hidden(self) -> bool:
-        return self.sensitive or self.secret is not None
+        return self.sensitive or bool(self.secrets())
 
     @property
     def wanted_mode(self) -> str | None:
-        return self.mode or ("0600" if self.secret is not None else None)
+        return self.mode or ("0600" if self.secrets() else None)
 
     def body(self, context: Context) -> bytes | None:
         """What the file shall hold; None if its content is left alone."""
         if self.secret is not None:
             return context.secrets[self.secret]
-        return None if self.content is None else self.content.encode()
+        if self.content is not None:
+            return self.content.encode()
+        return context.bodies[self.id] if self.composed else None
+
+    @property
+    def composed(self) -> bool:
+        return self.source is not None or self.template is not None
+
+    @property
+    def filled(self) -> bool:
+        """Is its content managed, and not only its mode and owner?"""
+        return any(getattr(self, name) is not None for name in _BODIES)
+
+    def compose(self, material: Material) -> bytes | None:
+        if self.template is not None:
+            hidden = {
+                name: material.secrets[ref].decode().removesuffix("\n")
+                for name, ref in (self.secret_variables or {}).items()
+            }
+            given = {**material.variables, **(self.variables or {}), **hidden}
+            body = render(self.template, material.load, given)
+        elif self.source is not None:
+            body = material.load(self.source)
+        else:
+            return None
+        if len(body) > LIMIT:
+            raise ValueError(f"its content is larger than the limit of {LIMIT} bytes")
+        return body
 
     def provides(self) -> frozenset[str]:
         if self.absent:
-            return frozenset({self.id})
-        above = {token.replace("path:", "file-below:", 1) for token in self._above()}
-        return frozenset({self.id, f"path:{self.file}", *above})
-
-    def _above(self) -> set[str]:
-        tokens: set[str] = set()
-        parent = posixpath.dirname(self.file)
-        while parent != "/":
-            tokens.add(f"path:{parent}")
-            parent = posixpath.dirname(parent)
-        return tokens
+            return frozenset({self.id, f"no-path:{self.file}"})
+        whole = {f"file-whole:{self.file}"} if self.filled else set()
+        return frozenset({self.id, *place(self.file), *whole})
 
     def requires(self) -> frozenset[str]:
-        tokens = self._above()
+        tokens = {f"path:{parent}" for parent in above(self.file)}
         if self.owner:
             tokens.add(f"user:{self.owner}")
         if self.group:
@@ -143,10 +192,13 @@ class File(Resource):
         refused = {f"file-below:{self.file}": "it lies below this file"}
         if self.owner:
             refused[f"no-user:{self.owner}"] = f"it removes {self.owner}, the owner"
+        if self.group:
+            refused[f"no-group:{self.group}"] = f"it removes the group {self.group}"
         return refused
 
     def secrets(self) -> tuple[str, ...]:
-        return () if self.secret is None else (self.secret,)
+        own = () if self.secret is None else (self.secret,)
+        return (*own, *(self.secret_variables or {}).values())
 
     @classmethod
     def probe(cls, resources: Sequence[File], context: Context) -> str:
@@ -161,7 +213,7 @@ class File(Resource):
         for chunk in chunks(numbered, [len(r.file.encode()) + 8 for r in resources]):
             lines.append("file_begin")
             for number, resource in chunk:
-                compared = resource.content is not None or resource.secret is not None
+                compared = resource.filled
                 # Hashes of many files come from one process, told apart by their lines.
                 kind = "odd" if _odd(resource.file) else "sum" if compared else "none"
                 lines.append(f"file_see {number} {kind} {quote(resource.file)}")
@@ -199,7 +251,8 @@ class File(Resource):
             asked = {f"user:{resource.owner}"} if resource.owner else set()
             asked |= {f"group:{resource.group}"} if resource.group else set()
             missing = frozenset(asked - accounts - {"user:root", "group:root"})
-            states.append(found.get(number, _Seen()).state(missing))
+            wanted = None if resource.hidden or not resource.composed else resource.body(context)
+            states.append(found.get(number, _Seen()).state(missing, wanted))
         return states
 
     def diff(self, state: FileState, around: Around) -> Change | None:
@@ -221,10 +274,9 @@ class File(Resource):
         if lost and not around.packages:
             kind, _, name = lost[0].partition(":")
             return self._blocked(f"the {kind} {name} is neither on the host nor declared")
-        has_body = self.content is not None or self.secret is not None
         if state.status == "absent":
-            if has_body:
-                return self._create(around)
+            if self.filled:
+                return self._create(state, around)
             if around.packages:
                 why = f"the file is not there yet, {around.bringers} may bring it"
                 return Change(resource=self.id, action="unknown", why=why)
@@ -234,16 +286,22 @@ class File(Resource):
     def _blocked(self, why: str) -> Change:
         return Change(resource=self.id, action="blocked", why=why)
 
-    def _create(self, around: Around) -> Change:
+    def _create(self, state: FileState, around: Around) -> Change:
         wanted = {"mode": self.wanted_mode or "0644", "owner": self.owner, "group": self.group}
         fields = [FieldChange(field=k, before=None, after=v) for k, v in wanted.items() if v]
         diff = None
         if self.hidden:
             fields.append(FieldChange(field="content", before=None, after=SENSITIVE))
         else:
-            diff = _unified(self.file, b"", (self.content or "").encode())
+            body = self._shown(state)
+            diff = unified(self.file, b"", body)
+            if diff is None:
+                fields.append(FieldChange(field="content", before=None, after=_digest(body)))
         why = f"unless {around.bringers} brings it" if around.packages else ""
         return Change(resource=self.id, action="create", fields=tuple(fields), diff=diff, why=why)
+
+    def _shown(self, state: FileState) -> bytes:
+        return (self.content or "").encode() if state.wanted is None else state.wanted
 
     def _update(self, state: FileState) -> Change | None:
         fields = [
@@ -260,11 +318,11 @@ class File(Resource):
             if self.hidden:
                 fields.append(FieldChange(field="content", before=SENSITIVE, after=SENSITIVE))
             else:
-                body = (self.content or "").encode()
-                after = f"sha256:{hashlib.sha256(body).hexdigest()[:12]}"
+                body = self._shown(state)
+                after = _digest(body)
                 before = f"sha256:{state.digest[:12]}" if state.digest else KNOWN_AFTER_APPLY
                 fields.append(FieldChange(field="content", before=before, after=after))
-                diff = None if state.content is None else _unified(self.file, state.content, body)
+                diff = None if state.content is None else unified(self.file, state.content, body)
         if not fields:
             return None
         return Change(resource=self.id, action="update", fields=tuple(fields), diff=diff)
@@ -276,7 +334,7 @@ class File(Resource):
             file = item.resource
             path = quote(file.file)
             if file.absent:
-                lines.append(f"file_remove {item.index} {path}")
+                lines.append(f"file_remove {item.index} {path} {file.keeping}".rstrip())
                 continue
             # stat(1) prints modes without leading zeros; so must what is compared with them.
             mode = (file.wanted_mode or "").lstrip("0") or ("0" if file.wanted_mode else "")
@@ -285,12 +343,34 @@ class File(Resource):
             if body is None:
                 lines.append(f"file_attributes {item.index} {path} {rest}")
             else:
-                tag = hashlib.sha256(file.file.encode()).hexdigest()[:12]
                 lines.append(
                     f"printf '%s' '{encode(body)}' | file_write {item.index} {path} {rest}"
-                    f" {hashlib.sha256(body).hexdigest()} .converge-{tag}"
+                    f" {hashlib.sha256(body).hexdigest()} .converge-{tag(file.file)}"
+                    f" '{file.keeping}' {quote(checking(file.check))}"
                 )
         return "\n".join(lines)
+
+    @property
+    def keeping(self) -> str:
+        return keeping(self.backup)
+
+
+_BODIES = ("content", "secret", "source", "template")
+
+
+def checking(command: str | None) -> str:
+    """The check as file_check of the shell side takes it: with "$1" for the new file."""
+    if command is None:
+        return ""
+    return command.replace("%s", '"$1"') if "%s" in command else f'{command} "$1"'
+
+
+def keeping(backup: bool | str) -> str:
+    return backup if isinstance(backup, str) else "state" if backup else ""
+
+
+def _digest(body: bytes) -> str:
+    return f"sha256:{hashlib.sha256(body).hexdigest()[:12]}"
 
 
 def _odd(path: str) -> bool:
@@ -307,15 +387,13 @@ class _Seen:
     def take(self, line: list[str]) -> None:
         self.words[line[0]] = line[2:]
 
-    def state(self, missing: frozenset[str]) -> FileState:
+    def state(self, missing: frozenset[str], wanted: bytes | None) -> FileState:
         if "hidden" in self.words:
             return FileState("unknown", "its directory may not be read", missing=missing)
         if "absent" in self.words:
-            return FileState("absent", missing=missing)
-        try:
-            raw, owner, group = self.words["stat"]
-            bits = int(raw, 16)
-        except (KeyError, ValueError):
+            return FileState("absent", wanted=wanted, missing=missing)
+        there = looked(self.words.get("stat", []))
+        if there is None:
             return FileState("unknown", "the probe gave no answer", missing=missing)
         content = None
         if "content" in self.words:
@@ -328,36 +406,13 @@ class _Seen:
             return FileState("unknown", "its content may not be read", missing=missing)
         return FileState(
             "present",
-            kind=_kind(bits),
-            mode=f"{stat.S_IMODE(bits):04o}",
-            owner=owner,
-            group=group,
+            kind=there[0],
+            mode=there[1],
+            owner=there[2],
+            group=there[3],
             same=same,
             digest="".join(self.words.get("differs", [])),
             content=content,
+            wanted=wanted,
             missing=missing,
         )
-
-
-def _kind(bits: int) -> str:
-    if stat.S_ISREG(bits):
-        return "file"
-    if stat.S_ISDIR(bits):
-        return "directory"
-    return "symbolic link" if stat.S_ISLNK(bits) else "special file"
-
-
-def _unified(path: str, before: bytes, after: bytes) -> str | None:
-    if max(len(before), len(after)) > SHOWN or b"\0" in before or b"\0" in after:
-        return None
-    try:
-        old, new = before.decode(), after.decode()
-    except UnicodeDecodeError:
-        return None
-    lines: list[str] = []
-    shown = printable(path)
-    for line in difflib.unified_diff(
-        old.splitlines(True), new.splitlines(True), f"{shown} (found)", f"{shown} (wanted)"
-    ):
-        lines.append(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n")
-    return "".join(lines)

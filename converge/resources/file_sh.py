@@ -85,15 +85,41 @@ file_attributes() { # index, path, mode, owner, group
   [ -z "$3" ] || [ "$(stat -c %a -- "$2")" = "$3" ] || chmod -- "$3" "$2"
   [ "$was" = "$(stat -c '%a %U %G' -- "$2")" ] || changed "$1"
 }
-file_write() { # index, path, mode, owner, group, sha256, temporary name; base64 on stdin
+file_backup() { # path, "beside" or "state" or nothing
+  case $2 in
+    beside) kept=$1 ;;
+    state) kept=$S/backup$1; ( umask 077; mkdir -p -- "${kept%/*}" ) ;;
+    *) return 0 ;;
+  esac
+  [ -f "$1" ] && [ ! -L "$1" ] || return 0
+  kept=$kept.$(date -u +%Y%m%dT%H%M%SZ) more=
+  while [ -e "$kept$more" ]; do more=.$((${more#.} + 1)); done
+  cp -p -- "$1" "$kept$more" || die "cannot keep $1 as $kept$more"
+}
+file_live() { # index, path, new file in the same directory, mode, owner, group, backup, check
+  keep_mode=644 keep_owner= keep_group=
+  if [ -f "$2" ]; then
+    keep_mode=$(stat -c %a -- "$2") keep_owner=$(stat -c %U -- "$2") keep_group=$(stat -c %G -- "$2")
+  fi
+  ( file_owned "$3" "${5:-$keep_owner}" "${6:-$keep_group}" && chmod -- "${4:-$keep_mode}" "$3" ) ||
+    { rm -f -- "$3"; die "cannot set owner or mode of $2"; }
+  [ -z "$8" ] || sh -c "$8" sh "$3" </dev/null || {
+    rm -f -- "$3"; die "the check of the new $2 failed: what was there stays"; }
+  ( file_backup "$2" "$7" ) || { rm -f -- "$3"; exit 1; }
+  sync -- "$3" 2>/dev/null || sync
+  mv -f -- "$3" "$2"
+  live_dir=${2%/*}
+  sync -- "${live_dir:-/}" 2>/dev/null || :
+  changed "$1"
+}
+# index, path, mode, owner, group, sha256, temporary name, backup, check; base64 on stdin
+file_write() {
   file_plain "$2"
   dir=${2%/*}
   file_parents "${dir:-/}"
-  now= keep_mode=644 keep_owner= keep_group=
   if [ -f "$2" ]; then
     now=$(sha256sum <"$2"); now=${now%% *}
     if [ "$now" = "$6" ]; then file_attributes "$1" "$2" "$3" "$4" "$5"; return 0; fi
-    keep_mode=$(stat -c %a -- "$2") keep_owner=$(stat -c %U -- "$2") keep_group=$(stat -c %G -- "$2")
   fi
   new=$dir/$7
   rm -f -- "$new"
@@ -101,16 +127,12 @@ file_write() { # index, path, mode, owner, group, sha256, temporary name; base64
   ( umask 077; set -C; base64 -d >"$new" ) || { rm -f -- "$new"; die "cannot write beside $2"; }
   got=$(sha256sum <"$new")
   [ "${got%% *}" = "$6" ] || { rm -f -- "$new"; die "what arrived for $2 is damaged"; }
-  ( file_owned "$new" "${4:-$keep_owner}" "${5:-$keep_group}" && chmod -- "${3:-$keep_mode}" "$new" ) ||
-    { rm -f -- "$new"; die "cannot set owner or mode of $2"; }
-  sync -- "$new" 2>/dev/null || sync
-  mv -f -- "$new" "$2"
-  sync -- "${dir:-/}" 2>/dev/null || :
-  changed "$1"
+  file_live "$1" "$2" "$new" "$3" "$4" "$5" "${8-}" "${9-}"
 }
-file_remove() {
+file_remove() { # index, path, backup
   [ -e "$2" ] || [ -L "$2" ] || return 0
   [ -L "$2" ] || [ ! -d "$2" ] || die "$2 is a directory, and only files are removed"
+  file_backup "$2" "${3-}"
   rm -f -- "$2"
   changed "$1"
 }

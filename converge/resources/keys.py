@@ -92,3 +92,15 @@ def merge(current: bytes, wanted: Sequence[str], *, exclusive: bool) -> bytes:
     if not added and len(kept) == len(current.splitlines()):
         return current
     return b"".join(line + b"\n" for line in [*kept, *(line.encode() for line in added)])
+
+
+def without(current: bytes, removed: Sequence[str]) -> bytes:
+    """The file without these keys, whatever their options; equal to `current` if none is there."""
+    blobs = {key[2] for line in removed if (key := identity(line)) is not None}
+    lines = current.splitlines()
+    kept = [
+        raw
+        for raw in lines
+        if (key := identity(raw.decode(errors="replace"))) is None or key[2] not in blobs
+    ]
+    return current if len(kept) == len(lines) else b"".join(line + b"\n" for line in kept)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import model_validator
@@ -12,6 +12,9 @@ from pydantic import model_validator
 from converge.changes import KNOWN_AFTER_APPLY, Change, FieldChange
 from converge.names import PackageName, PackageVersion
 from converge.resource import Around, Context, Item, Resource, State
+from converge.resources.fetch_sh import FETCH
+from converge.resources.package_sh import EMIT
+from converge.resources.values import Sha256, Url
 from converge.shell import chunks, quote, words
 
 
@@ -22,6 +25,9 @@ class PackageState(State):
     """Removed, its configuration files still there."""
     broken: str | None = None
     """dpkg's word for a package that is neither in nor out ("iF", "iU")."""
+    held: bool = False
+    deb: tuple[str, str] = ("", "")
+    """(SHA-256 of the .deb that was installed by URL last, the version that it had)"""
 
 
 class Package(Resource):
@@ -31,14 +37,26 @@ class Package(Resource):
         Package("nginx", version="1.22.1-9*")      # a pattern, as apt takes it
         Package("telnet", absent=True)
         Package("exim4-base", purge=True)          # its configuration files too
+        Package("postgresql-15", hold=True, recommends=False)
+        Package("agent", deb="https://example.org/agent_1.2_amd64.deb", sha256="9f86d0..")
+
+    `hold` keeps apt from upgrading or removing it, except here; False lets go. `recommends` says
+    whether what it recommends is installed along; by default the host's apt decides. A `deb` is
+    fetched by the host and installed with its dependencies from apt; another `sha256` is another
+    version.
     """
 
     key: ClassVar[str] = "package"
     coalesces: ClassVar[bool] = True
     brings: ClassVar[bool] = True
+    library: ClassVar[str | tuple[str, ...]] = (FETCH, EMIT)
 
     package: PackageName
     version: PackageVersion | None = None
+    hold: bool | None = None
+    recommends: bool | None = None
+    deb: Url | None = None
+    sha256: Sha256 | None = None
     absent: bool = False
     purge: bool = False
 
@@ -50,6 +68,10 @@ class Package(Resource):
             /,
             *,
             version: str | None = None,
+            hold: bool | None = None,
+            recommends: bool | None = None,
+            deb: str | None = None,
+            sha256: str | None = None,
             absent: bool = False,
             purge: bool = False,
             needs: Sequence[str | Resource] = (),
@@ -57,13 +79,19 @@ class Package(Resource):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.version and self.gone:
-            raise ValueError("a package that is to be absent has no version")
+        for name in ("version", "hold", "recommends", "deb", "sha256"):
+            if self.gone and getattr(self, name) is not None:
+                raise ValueError(f"a package that is to be absent has no {name}")
+        if (self.deb is None) != (self.sha256 is None):
+            raise ValueError("deb and sha256 go together: what is fetched is checked")
         return self
 
     @property
     def gone(self) -> bool:
         return self.absent or self.purge
+
+    def follows(self) -> frozenset[str]:
+        return frozenset({"apt-source"})
 
     def forbids(self) -> Mapping[str, str]:
         return {f"running:{self.package}": "it is to run"} if self.gone else {}
@@ -77,6 +105,12 @@ class Package(Resource):
             f" -- {words(chunk)} 2>/dev/null || :"
             for chunk in chunks(names, [len(name) + 3 for name in names])
         ]
+        lines += [
+            f'[ ! -r "$S/deb/{r.package}" ] || {{ printf "deb\\t%s\\t" {r.package};'
+            f' cat "$S/deb/{r.package}"; }}'
+            for r in resources
+            if r.deb is not None
+        ]
         return "\n".join(lines)
 
     @classmethod
@@ -88,8 +122,12 @@ class Package(Resource):
             why = "the host has no dpkg" if lines[:1] == ["none"] else "the probe gave no answer"
             return [PackageState("unknown", why) for _ in resources]
         found: dict[str, PackageState] = {}
+        debs: dict[str, tuple[str, str]] = {}
         for line in lines[1:]:
             parts = line.split("\t")
+            if parts[0] == "deb" and len(parts) == 3:
+                digest, _, version = parts[2].partition(" ")
+                debs[parts[1]] = (digest, version)
             if len(parts) != 4 or len(parts[2]) < 2:
                 continue
             name, full, status, version = parts
@@ -99,7 +137,9 @@ class Package(Resource):
                 if key not in found or found[key].status != "present":
                     found[key] = state
         return [
-            found.get(resource.package, PackageState("absent")) for resource in resources
+            replace(state, deb=debs.get(resource.package, ("", "")))
+            for resource in resources
+            for state in [found.get(resource.package, PackageState("absent"))]
         ]
 
     def diff(self, state: PackageState, around: Around) -> Change | None:
@@ -118,15 +158,20 @@ class Package(Resource):
                 return Change(resource=self.id, action="remove", fields=(leftovers,))
             return None
         after = self.version or (KNOWN_AFTER_APPLY if before is None else before)
-        field = FieldChange(field="version", before=before, after=after)
+        held = FieldChange(field="hold", before=_yes(state.held), after=_yes(self.hold))
+        fields = [held] if self.hold is not None and self.hold != state.held else []
         if state.status == "absent":
-            return Change(resource=self.id, action="create", fields=(field,))
+            version = FieldChange(field="version", before=None, after=after)
+            made = [field for field in fields if self.hold]
+            return Change(resource=self.id, action="create", fields=(version, *made))
         if state.broken:
-            status = FieldChange(field="status", before=state.broken, after="ii")
-            return Change(resource=self.id, action="update", fields=(status,))
-        if self.version and not fnmatch.fnmatchcase(before or "", self.version):
-            return Change(resource=self.id, action="update", fields=(field,))
-        return None
+            fields.append(FieldChange(field="status", before=state.broken, after="ii"))
+        elif self.version and not fnmatch.fnmatchcase(before or "", self.version):
+            fields.append(FieldChange(field="version", before=before, after=after))
+        elif self.deb is not None and state.deb != (self.sha256, before):
+            source = FieldChange(field="deb", before=before, after=f"sha256:{self.sha256}"[:19])
+            fields.append(source)
+        return Change(resource=self.id, action="update", fields=tuple(fields)) if fields else None
 
     @classmethod
     def emit(cls, items: Sequence[Item[Package]], context: Context) -> str:
@@ -135,120 +180,40 @@ class Package(Resource):
             package = item.resource
             want = "purge" if package.purge else "absent" if package.absent else "present"
             argument = package.package
-            if package.version:
+            deb = ""
+            if package.deb is not None:
+                # apt takes what holds a slash for a file.
+                argument = f"$T/{item.index}.deb"
+                deb = f" {quote(package.deb)} {package.sha256}"
+            elif package.version:
                 argument += f"={package.version}"
             lines.append(
                 f"package_add {item.index} {quote(package.package)} {want}"
-                f" {quote(package.version or '')} {quote(argument)}"
+                f" {quote(package.version or '')} {_argument(argument)}"
+                f" {_word(package.recommends)} {_word(package.hold)}{deb}"
             )
         lines.append("package_settle")
         return "\n".join(lines)
 
-    library: ClassVar[str] = r"""
-package_state() { dpkg-query -W -f='${db:Status-Abbrev}${Version}' -- "$1" 2>/dev/null || :; }
-package_fits() { # state, want, version pattern
-  case $2:$1 in
-    present:?i*) ;;
-    absent:?[nc]*|absent:|purge:?n*|purge:) return 0 ;;
-    *) return 1 ;;
-  esac
-  [ -n "$3" ] || return 0
-  case ${1#???} in $3) return 0 ;; esac
-  return 1
-}
-package_ready() {
-  command -v apt-get >/dev/null || die "the host has no apt-get"
-  export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a APT_LISTCHANGES_FRONTEND=none \
-    UCF_FORCE_CONFFOLD=1
-  package_members= package_install= package_remove= package_purge= package_updated= package_count=0
-  # An earlier dpkg that was killed leaves its journal behind; apt-get refuses until it is used up.
-  for package_left in /var/lib/dpkg/updates/[0-9]*; do
-    [ ! -e "$package_left" ] || { echo "mending an interrupted dpkg"
-      dpkg --configure -a --force-confdef --force-confold || :; break; }
-  done
-}
-package_add() { # index, name, want, version, argument of apt-get
-  package_was=$(package_state "$2")
-  package_count=$((package_count + 1))
-  eval "package_now_$1=\$package_was"
-  package_members="$package_members$1 $2 $3 $5 $4
-"
-  package_fits "$package_was" "$3" "$4" && return 0
-  case $3:$package_was in
-    present:*) package_install="$package_install $5"
-      # For a name it does not know apt-get takes "." for a pattern and a last "+" for an order.
-      case $2 in *.*|*+) apt-cache show -- "$2" >/dev/null 2>&1 || package_update ;; esac
-      case $2 in *.*|*+) apt-cache show -- "$2" >/dev/null 2>&1 || {
-        echo "Unable to locate package $2"; package_install=${package_install% *}; } ;; esac ;;
-    purge:*) package_purge="$package_purge $2" ;;
-    *) package_remove="$package_remove $2-" ;;
-  esac
-}
-package_apt() {
-  apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confdef \
-    -o Dpkg::Options::=--force-confold "$@"
-}
-package_update() {
-  [ -z "$package_updated" ] || return 0
-  package_updated=1 package_tries=0
-  # The lock on the lists knows no timeout: another apt-get update may be at work.
-  while ! package_apt update >"$T/update" 2>&1; do
-    case $(cat "$T/update") in *"Could not get lock"*|*"Unable to lock"*) ;; *) break ;; esac
-    package_tries=$((package_tries + 1)); [ "$package_tries" -lt 60 ] || break; sleep 2
-  done
-  cat "$T/update"
-}
-package_try() {
-  set -- "$@"
-  for package_list in /var/lib/apt/lists/*_Packages*; do
-    [ -e "$package_list" ] || package_update; break
-  done
-  package_apt "$@" >"$T/apt" 2>&1 && { cat "$T/apt"; return 0; }
-  cat "$T/apt"
-  [ -z "$package_updated" ] || return 1
-  case $(cat "$T/apt") in
-    *"Unable to locate"*|*"no installation candidate"*|*"was not found"*|*"Failed to fetch"*|\
-    *"unmet dependencies"*|*"no available version"*) package_update; package_apt "$@" ;;
-    *) return 1 ;;
-  esac
-}
-package_settle() {
-  set -f; set +e
-  package_all="$package_install$package_remove"
-  # Word splitting is meant: names and versions hold no blanks, and globbing is off.
-  [ -z "$package_all" ] || package_try install --allow-downgrades -- $package_all
-  [ -z "$package_purge" ] || package_try purge -- $package_purge
-  package_rc=0
-  while read -r i name want argument version; do
-    [ -n "$i" ] || continue
-    eval "was=\$package_now_$i"
-    now=$(package_state "$name")
-    if ! package_fits "$now" "$want" "$version" && [ "$package_count" -gt 1 ]; then
-      # One bad name fails the whole transaction: the others must not pay for it.
-      echo "== $name on its own"
-      case $want in
-        present) package_try install --allow-downgrades -- "$argument" </dev/null ;;
-        absent) package_try remove -- "$name" </dev/null ;;
-        purge) package_try purge -- "$name" </dev/null ;;
-      esac
-      now=$(package_state "$name")
-    fi
-    [ "$now" = "$was" ] || changed "$i"
-    package_fits "$now" "$want" "$version" || { failed "$i"; package_rc=1; }
-  done <<END
-$package_members
-END
-  return $package_rc
-}
-"""
-
 
 def _state(status: str, version: str) -> PackageState:
-    now = status[1]
+    now, held = status[1], status[0] == "h"
     if now == "i":
-        return PackageState("present", version=version)
+        return PackageState("present", version=version, held=held)
     if now == "n":
         return PackageState("absent")
     if now == "c":
         return PackageState("absent", leftovers=True)
-    return PackageState("present", version=version or None, broken=status.strip())
+    return PackageState("present", version=version or None, broken=status.strip(), held=held)
+
+
+def _yes(value: bool | None) -> str:
+    return "yes" if value else "no"
+
+
+def _word(value: bool | None) -> str:
+    return "-" if value is None else _yes(value)
+
+
+def _argument(value: str) -> str:
+    return f'"{value}"' if value.startswith("$T/") else quote(value)

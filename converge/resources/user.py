@@ -123,10 +123,15 @@ class User(Resource):
         tokens = {self.id, f"path:{self.likely_home}", f"group:{self.group or self.user}"}
         if self.uid is not None:
             tokens.add(f"uid:{self.uid}")
+        if self.authorized_keys is not None:
+            tokens.add(f"user-keys:{self.user}")
+        named = {*self.groups, *([self.group] if self.group else [])}
+        tokens |= {f"group-used:{name}" for name in named}
         return frozenset(tokens | {f"group:{name}" for name in self.groups})
 
     def requires(self) -> frozenset[str]:
-        tokens: set[str] = set()
+        # Groups that are declared on their own have a gid perhaps: theirs it is to make them.
+        tokens = {f"group-made:{name}" for name in (*self.groups, self.group or self.user)}
         parent = self.likely_home.rpartition("/")[0]
         while parent:
             tokens.add(f"path:{parent}")
@@ -238,7 +243,7 @@ class User(Resource):
         fields = [FieldChange(field=k, before=None, after=v) for k, v in wanted.items() if v]
         fields += self._new_groups(state)
         if self.authorized_keys:
-            fields.append(_keys_field(b"", self._merged(state)))
+            fields.append(keys_field(b"", self._merged(state)))
         why = f"unless {around.bringers} brings it" if around.packages else ""
         return Change(resource=self.id, action="create", fields=tuple(fields), why=why)
 
@@ -266,7 +271,7 @@ class User(Resource):
                 return Change(resource=self.id, action="blocked", why=state.keys_why)
             merged = self._merged(state)
             if merged != (state.keys or b""):
-                fields.append(_keys_field(state.keys or b"", merged))
+                fields.append(keys_field(state.keys or b"", merged))
             elif not state.keys_rights and merged:
                 fields.append(FieldChange(
                     field="authorized_keys", before="not the user's own", after="0600"))
@@ -320,12 +325,19 @@ def _emit(item: Item[User]) -> str:
         before = state.keys or b""
         after = user._merged(state)
         if after != before or not state.keys_rights:
-            known = hashlib.sha256(before).hexdigest() if state.keys is not None else "none"
-            lines.append(
-                f"printf '%s' '{encode(after)}' | user_write_keys {item.index} {known}"
-                f" {'yes' if user.authorized_keys_exclusive else 'no'}"
-            )
+            lines.append(write_keys(
+                item.index, state.keys, after, exclusive=user.authorized_keys_exclusive
+            ))
     return "\n".join(lines)
+
+
+def write_keys(index: int, before: bytes | None, after: bytes, *, exclusive: bool) -> str:
+    """Shell that writes the keys of $user_name, if they still are `before` (None: no file)."""
+    known = "none" if before is None else hashlib.sha256(before).hexdigest()
+    return (
+        f"printf '%s' '{encode(after)}' | user_write_keys {index} {known}"
+        f" {'yes' if exclusive else 'no'}"
+    )
 
 
 def _keys(lines: dict[str, list[str]], uid: str) -> tuple[bytes | None, str, bool]:
@@ -351,7 +363,7 @@ def _groups_field(before: frozenset[str], after: frozenset[str]) -> FieldChange:
     )
 
 
-def _keys_field(before: bytes, after: bytes) -> FieldChange:
+def keys_field(before: bytes, after: bytes) -> FieldChange:
     return FieldChange(field="authorized_keys", before=_names(before), after=_names(after))
 
 
