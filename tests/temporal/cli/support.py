@@ -27,7 +27,7 @@ from temporal import config, server
 from tests.temporal.support import PACKAGES, ROOT, variables
 
 HERE = Path(__file__).resolve().parent
-PATIENCE_S = 15.0
+PATIENCE_S = 60.0
 OPS = [sys.executable, "-m", "temporal"]
 
 
