@@ -7,7 +7,6 @@ good, where the SDK alone would try for ever (sdk-python#235), and replaces secr
 from __future__ import annotations
 
 import dataclasses
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,12 +14,12 @@ import temporalio.api.common.v1
 import temporalio.converter
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
-from temporalio import workflow
 from temporalio.api.failure.v1 import Failure
 from temporalio.contrib.pydantic import PydanticPayloadConverter
 from temporalio.converter import DataConverter, DefaultFailureConverter, PayloadConverter
 
 from temporal.shared.errors import NotSerialisable, PayloadTooLarge, Permanent
+from temporal.shared.replaying import replaying
 from temporal.shared.secrets import HIDDEN_INPUT, redactor
 
 PAYLOAD_LIMIT = 2 * 1024 * 1024
@@ -79,7 +78,7 @@ class OpsPayloadConverter(PydanticPayloadConverter):
         try:
             return super().from_payloads(payloads, type_hints)
         except ValidationError as error:
-            if _replaying():
+            if replaying():
                 raise
             raise BadPayload(explain_validation(error)) from None
 
@@ -103,17 +102,6 @@ class OpsFailureConverter(DefaultFailureConverter):
             inner.message = _clip(redactor.redact(inner.message))
             inner.stack_trace = _clip(redactor.redact(inner.stack_trace))
             inner = inner.cause if inner.HasField("cause") else None
-
-
-activation = threading.local()
-"""`.replaying`: whether the activation of a workflow that this thread is at is a replay. The SDK
-decodes inputs and results before its event loop runs, where `workflow.unsafe` knows nothing yet."""
-
-
-def _replaying() -> bool:
-    if workflow.in_workflow():
-        return workflow.unsafe.is_replaying()
-    return getattr(activation, "replaying", False)
 
 
 def explain_validation(error: ValidationError) -> str:

@@ -12,9 +12,7 @@ types of converge.
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import ModuleType
 
@@ -24,17 +22,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, WorkflowInstance, Workf
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 from temporalio.worker.workflow_sandbox._runner import _Instance
 
-from temporal.payloads import activation
-
-
-@contextlib.contextmanager
-def _telling(act: WorkflowActivation) -> Iterator[None]:
-    """Tells the payload converter, for as long as `act` takes, whether it is a replay."""
-    activation.replaying = act.is_replaying
-    try:
-        yield
-    finally:
-        activation.replaying = False
+from temporal.shared.replaying import telling
 
 
 class OpsUnsandboxedRunner(UnsandboxedWorkflowRunner):
@@ -45,11 +33,11 @@ class OpsUnsandboxedRunner(UnsandboxedWorkflowRunner):
         instance = super().create_instance(det)
         activate = instance.activate
 
-        def telling(act: WorkflowActivation) -> WorkflowActivationCompletion:
-            with _telling(act):
+        def activate_telling(act: WorkflowActivation) -> WorkflowActivationCompletion:
+            with telling(act.is_replaying):
                 return activate(act)
 
-        instance.activate = telling  # type: ignore[method-assign]
+        instance.activate = activate_telling  # type: ignore[method-assign]
         return instance
 
 
@@ -79,7 +67,7 @@ class _HollowInstance(_Instance):
 
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
         """See base class."""
-        with _telling(act):
+        with telling(act.is_replaying):
             return super().activate(act)
 
     def _create_instance(self) -> None:
