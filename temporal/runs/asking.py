@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ from typing import Any
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
-from temporalio.client import WorkflowHandle
+from temporalio.client import WorkflowHandle, WorkflowHistoryEventFilterType
 from temporalio.service import RPCError, RPCStatusCode
 
 from temporal.client import STARTED_BY, Ops, explain_rpc
@@ -97,16 +98,36 @@ async def look(handle: WorkflowHandle[Any, Any], ops: Ops) -> Run:
 async def follow(handle: WorkflowHandle[Any, Any], ops: Ops) -> AsyncIterator[Run]:
     """Yields the run whenever it looks different from before; ends with its last state."""
     pause, last = _POLL_S[0], ""
-    while True:
-        run = await look(handle, ops)
-        seen = run.model_dump_json(exclude={"events"})
-        if seen != last:
-            yield run
-            last, pause = seen, _POLL_S[0]
-        if run.closed:
+    # Looking is for what happens on the way; of its end the server tells at once.
+    ended = asyncio.create_task(_end(handle))
+    try:
+        while True:
+            run = await look(handle, ops)
+            seen = run.model_dump_json(exclude={"events"})
+            if seen != last:
+                yield run
+                last, pause = seen, _POLL_S[0]
+            if run.closed:
+                return
+            if ended.done():  # and yet it goes on: as a new run, or the server was away
+                await asyncio.sleep(pause)
+                ended = asyncio.create_task(_end(handle))
+            else:
+                await asyncio.wait([ended], timeout=pause)
+            pause = min(pause * 1.3, _POLL_S[1])
+    finally:
+        ended.cancel()
+
+
+async def _end(handle: WorkflowHandle[Any, Any]) -> None:
+    """Returns when the run has ended, or when nothing can be heard of it now."""
+    with contextlib.suppress(RPCError):
+        async for _ in handle.fetch_history_events(
+            wait_new_event=True,
+            event_filter_type=WorkflowHistoryEventFilterType.CLOSE_EVENT,
+            skip_archival=True,
+        ):
             return
-        await asyncio.sleep(pause)
-        pause = min(pause * 1.3, _POLL_S[1])
 
 
 async def pollers(ops: Ops, queue: str) -> int:
