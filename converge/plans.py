@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -53,19 +55,25 @@ class Plan(BaseModel):
 
     @property
     def summary(self) -> str:
-        if self.empty:
-            return f"No changes. {self.unchanged} resources are as declared."
-        parts = [
-            f"{self.count('create')} to create",
-            f"{self.count('update')} to change",
-            f"{self.count('remove')} to remove",
-        ]
-        if self.count("unknown"):
-            parts.append(f"{self.count('unknown')} known after apply")
-        if self.count("blocked"):
-            parts.append(f"{self.count('blocked')} blocked")
-        return f"Plan: {', '.join(parts)}, {self.unchanged} unchanged."
+        return summary(self.changes, self.unchanged)
 
     def render(self) -> str:
         """As people know it from Terraform: + create, ~ change, - remove, ? known after apply."""
         return render_plan(self.host, self.changes, self.summary)
+
+
+def summary(changes: Sequence[Change], unchanged: int) -> str:
+    """A plan in one line."""
+    if not changes:
+        return f"No changes. {unchanged} resources are as declared."
+    count = Counter(change.action for change in changes)
+    parts = [
+        f"{count['create']} to create",
+        f"{count['update']} to change",
+        f"{count['remove']} to remove",
+    ]
+    if count["unknown"]:
+        parts.append(f"{count['unknown']} known after apply")
+    if count["blocked"]:
+        parts.append(f"{count['blocked']} blocked")
+    return f"Plan: {', '.join(parts)}, {unchanged} unchanged."

@@ -45,7 +45,7 @@ class Transport(Protocol):
     async def renew(self) -> None:
         """What comes next goes over a new connection: proof that the host still lets us in.
 
-        The old one is closed: what still runs over it sees ConnectionLost.
+        What runs over the old one keeps it.
         """
 
 

@@ -96,6 +96,12 @@ class Pool:
             await slot.holds.aclose()
             raise
 
+    def retire(self, host: Host) -> None:
+        """Whoever comes next gets a new connection; those who use the old one keep it."""
+        slot = self.slots.pop(host, None)
+        if slot is not None and slot.users == 0:
+            self.drop(slot)
+
     def drop(self, slot: Slot) -> None:
         """Nobody gets this connection any more. Those who use it see it break."""
         if self.slots.get(slot.host) is slot:

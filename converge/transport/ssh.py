@@ -94,9 +94,7 @@ class SSHTransport:
                 ) from None
 
     async def renew(self) -> None:
-        slot = pool().slots.get(self._host)
-        if slot is not None:
-            pool().drop(slot)
+        pool().retire(self._host)
 
     async def _session(
         self, stack: contextlib.AsyncExitStack

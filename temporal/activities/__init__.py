@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from temporal.activities.automation.converging import check_answers, converge_host
+from temporal.activities.automation.converging import check_answers, converge_host, plan_host
 from temporal.activities.test import test_activity
 
 ACTIVITIES: list[Callable[..., Any]] = []
@@ -11,3 +11,4 @@ ACTIVITIES: list[Callable[..., Any]] = []
 ACTIVITIES.append(test_activity)
 ACTIVITIES.append(converge_host)
 ACTIVITIES.append(check_answers)
+ACTIVITIES.append(plan_host)

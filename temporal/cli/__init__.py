@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from temporal import __version__
-from temporal.cli import check, config, labs, listing, new, run, runs, up, worker
+from temporal.cli import check, config, labs, listing, new, provision, run, runs, up, worker
 from temporal.cli.common import EXIT_CODES, guarded
 
 app = typer.Typer(
@@ -53,6 +53,7 @@ app.command("check", short_help="Find what is not wired or not deterministic.")(
 app.command("list", short_help="List workflows and activities.")(listing.listing)
 app.command("config", short_help="Print each setting and where it came from.")(config.config)
 app.add_typer(runs.app, name="runs")
+app.add_typer(provision.app, name="provision", short_help="What would change on servers; do it.")
 app.add_typer(labs.app, name="lab", short_help="Real throw-away servers on this machine.")
 
 

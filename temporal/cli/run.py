@@ -76,7 +76,7 @@ def run(
 
     entry = registry.load(chosen).workflow(workflow)
     values = read_input(entry, input, file)
-    raise Exit(execute(_run(chosen, entry, values, id, wait, as_json)))
+    raise Exit(execute(run_to_end(chosen, entry, values, id, wait, as_json)))
 
 
 def read_input(entry: Entry, text: str | None, file: str | None) -> list[Any]:
@@ -96,7 +96,8 @@ def read_input(entry: Entry, text: str | None, file: str | None) -> list[Any]:
         raw = sys.stdin.read() if file == "-" else reading.read_text(Path(file))
         types = entry.arg_types
         if types and len(types) == 1:
-            return [reading.parse(raw, types[0], name)]
+            folder = Path() if file == "-" else Path(file).parent
+            return [reading.parse(raw, types[0], name, folder=folder)]
         return [reading.plain(raw, name)]
     if text is None:
         try:
@@ -113,7 +114,7 @@ def read_input(entry: Entry, text: str | None, file: str | None) -> list[Any]:
     return check_input(entry, [value])
 
 
-async def _run(
+async def run_to_end(
     chosen: Settings,
     entry: Entry,
     values: list[Any],
@@ -121,6 +122,7 @@ async def _run(
     wait: bool,
     as_json: bool,
 ) -> int:
+    """Starts a workflow and follows it to its end; gives the command's exit code."""
     begun: WorkflowHandle[Any, Any] | None = None
     while True:
         async with session(chosen, work=wait, quiet=as_json or begun is not None) as ops:
@@ -263,7 +265,7 @@ async def _outcome(handle: WorkflowHandle[Any, Any], last: Run, as_json: bool) -
     try:
         result = await handle.result()
     except WorkflowFailureError as error:
-        text = _failure(error, failure_text)
+        text = why(error, failure_text)
         if as_json:
             emit({"id": handle.id, "status": last.status, "failure": text})
         else:
@@ -280,7 +282,8 @@ async def _outcome(handle: WorkflowHandle[Any, Any], last: Run, as_json: bool) -
     return DONE
 
 
-def _failure(error: BaseException, explain: Callable[[Failure], str]) -> str:
+def why(error: BaseException, explain: Callable[[Failure], str]) -> str:
+    """Why a run has failed, as `explain` tells it; nothing where its status says all."""
     from temporalio.exceptions import CancelledError
 
     cause = error.__cause__

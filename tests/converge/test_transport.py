@@ -248,6 +248,18 @@ async def test_a_broken_connection_is_replaced(site: Site) -> None:
         os.kill(frozen, signal.SIGKILL)
 
 
+async def test_a_renewed_connection_leaves_the_old_one_to_its_users(site: Site) -> None:
+    port = site.server()
+    site.known(port)
+    transport = transport_for(site.host(port))
+    async with transport.run("read line; echo $line") as process:
+        await transport.renew()
+        assert await say(site.host(port), "echo fresh") == "fresh"
+        await process.send(b"old\n", eof=True)
+        assert b"".join([data async for data in process.chunks()]) == b"old\n"
+    assert site.log().count("Accepted publickey") == 2
+
+
 async def test_through_jumps_over_one_connection_each(site: Site) -> None:
     outer, inner, last = site.server(), site.server(), site.server()
     site.known(outer, inner, last)

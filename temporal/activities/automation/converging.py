@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import time
 import urllib.error
@@ -16,6 +17,9 @@ from temporalio.common import RetryPolicy
 import converge
 from converge import Host
 from converge.errors import ConvergeError
+from converge.graph import arrange
+from converge.material import Loader
+from converge.plans import Plan
 from converge.reports import Report
 from temporal.activities.automation.hosts import open_host
 from temporal.shared import HostFailed, Permanent, Progress, Retryable, options
@@ -27,6 +31,7 @@ from temporal.shared.specs.automation import (
     ConvergeHost,
     HostSpec,
     HttpAnswer,
+    Planned,
 )
 
 _BODY = 2000
@@ -66,9 +71,11 @@ async def converge_host(request: ConvergeHost) -> Report:
         try:
             report = await converge.apply(
                 host,
-                list(request.resources),
+                _approved(request) or list(request.resources),
                 run_id=run_id,
                 secrets=resolve,
+                load=_loader(request),
+                variables=request.variables,
                 on_progress=show,
             )
         except ConvergeError as error:
@@ -80,6 +87,73 @@ async def converge_host(request: ConvergeHost) -> Report:
     if not report.ok:
         raise HostFailed(_failed(report))
     return report
+
+
+@activity.defn
+@options(
+    start_to_close=timedelta(minutes=10),
+    heartbeat=timedelta(seconds=30),
+    retry=RetryPolicy(maximum_interval=timedelta(seconds=5), maximum_attempts=3),
+)
+async def plan_host(request: ConvergeHost) -> Planned:
+    """What would change on the host. One round trip; changes nothing there.
+
+    Raises:
+        Retryable: the host was not reached.
+        Permanent: it refused us, or the resources contradict each other.
+    """
+    name = request.host.name
+    async with Pulse(Progress(what="looking", host=name)):
+        host = await open_host(request.host)
+        try:
+            plan = await converge.plan(
+                host,
+                list(request.resources),
+                secrets=resolve,
+                load=_loader(request),
+                variables=request.variables,
+            )
+        except ConvergeError as error:
+            raise _explained(error, name) from error
+    return Planned(
+        host=name,
+        target=plan.host,
+        changes=plan.changes,
+        unchanged=plan.unchanged,
+        digest=plan.digest,
+    )
+
+
+def _approved(request: ConvergeHost) -> Plan | None:
+    """The plan that somebody has seen, whole again; nothing if there is none."""
+    seen = request.approved
+    if seen is None:
+        return None
+    try:
+        ordered = arrange(request.resources).resources
+        return Plan.model_validate(
+            {
+                "host": seen.target,
+                "resources": ordered,
+                "changes": seen.changes,
+                "digest": seen.digest,
+            }
+        )
+    except (ValueError, ConvergeError) as error:
+        raise Permanent(
+            f"{request.host.name}: the approved plan is not of this spec: {error}"
+        ) from None
+
+
+def _loader(request: ConvergeHost) -> Loader:
+    """The files that came with the spec."""
+
+    def load(name: str) -> bytes:
+        if name not in request.material:
+            raise ValueError(f"{name} did not come with the spec")
+        return base64.b64decode(request.material[name])
+
+    return load
 
 
 def _explained(error: ConvergeError, name: str) -> Retryable | Permanent:

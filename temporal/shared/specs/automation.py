@@ -13,13 +13,23 @@ answers:
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
-from converge import AnyResource
+from converge import AnyResource, Change
+from converge.plans import summary
+from converge.render import render_plan
 from converge.reports import Report
 from temporal.shared.secrets import SecretRef
+from temporal.shared.specs.reading import Reading
 
 _SHORT = re.compile(
     r"(?:(?P<user>[^@\s]+)@)?(?P<address>\[[0-9a-fA-F:]+\]|[^@:\s]+)(?::(?P<port>\d+))?"
@@ -41,8 +51,14 @@ class HostSpec(_Spec):
         lab: name of a lab server, as `temporal-ops lab ls` shows it.
         lab_name: which lab, if there are several.
         local: the machine that the worker runs on.
+        alias: what it is called in plans, progress and reports; default: its address.
+        user: default: what the worker's ssh_config says, else its own user.
+        port: default: what ssh_config says, else 22.
         key: path of a private key on the worker's machine; default: agent and usual keys.
+        certificate: path of the key's certificate there; default: KEY-cert.pub if it is there.
         known_hosts: path of a known_hosts file there; default: the usual one.
+        jump: through which hosts, as `user@address:port`, several with commas; `none`: directly.
+        concurrency: sessions at a time on this host.
         accept_new_host_key: write down the key of a host never seen; a changed one stays refused.
         sudo: become root through sudo.
         sudo_password: secret reference, if sudo asks for one.
@@ -52,10 +68,14 @@ class HostSpec(_Spec):
     lab: str | None = None
     lab_name: str = "default"
     local: bool = False
+    alias: str | None = None
     user: str | None = None
-    port: int = Field(22, ge=1, le=65535)
+    port: int | None = Field(None, ge=1, le=65535)
     key: str | None = None
+    certificate: str | None = None
     known_hosts: str | None = None
+    jump: str | None = None
+    concurrency: int = Field(8, ge=1, le=64)
     accept_new_host_key: bool = False
     sudo: bool = False
     sudo_password: SecretRef | None = None
@@ -81,7 +101,7 @@ class HostSpec(_Spec):
             raise ValueError("give exactly one of address, lab and local")
         return self
 
-    @field_validator("address", "lab", "lab_name", "user")
+    @field_validator("address", "lab", "lab_name", "user", "alias", "jump")
     @classmethod
     def _no_option(cls, value: str | None) -> str | None:
         if value is not None and (not value or value.startswith("-")):
@@ -91,7 +111,7 @@ class HostSpec(_Spec):
     @property
     def name(self) -> str:
         """What it is called in progress and reports."""
-        return self.address or self.lab or "local"
+        return self.alias or self.address or self.lab or "local"
 
 
 class HttpAnswer(_Spec):
@@ -119,25 +139,86 @@ class HttpAnswer(_Spec):
         return value
 
 
+class Planned(_Spec):
+    """What would change on a server: the result of PlanServer.
+
+    Attributes:
+        host: what the spec calls it.
+        target: where it is, as the plan's digest has it.
+        changes: in the order in which they are made.
+        unchanged: how many resources are as declared.
+        digest: of wanted state and changes; the same plan has the same one.
+    """
+
+    host: str
+    target: str
+    changes: tuple[Change, ...]
+    unchanged: int
+    digest: str
+
+    @property
+    def empty(self) -> bool:
+        """Is the server as declared?"""
+        return not self.changes
+
+    @property
+    def summary(self) -> str:
+        """In one line."""
+        return summary(self.changes, self.unchanged)
+
+    def render(self) -> str:
+        """For people, as a plan is known from Terraform."""
+        return render_plan(self.host, self.changes, self.summary)
+
+
 class ServerSpec(_Spec):
-    """One server and what it should be like: the input of ProvisionServer.
+    """One server and what it should be like: the input of ProvisionServer and PlanServer.
 
     Attributes:
         host: where it is.
         resources: what it should have, in the order in which it is to be made.
         answers: what it should answer afterwards.
+        variables: what templates are rendered with, besides their own.
+        material: files beside the spec that resources take, by their path from there, as base64.
+            Filled in where the spec is read: the run needs nothing of that machine.
+        approved: a plan that somebody has seen; without its digest nothing is applied.
     """
 
     host: HostSpec
     resources: tuple[AnyResource, ...] = Field(min_length=1)
     answers: tuple[HttpAnswer, ...] = ()
+    variables: dict[str, Any] = Field(default_factory=dict)
+    material: dict[str, str] = Field(default_factory=dict)
+    approved: Planned | None = None
+
+    @classmethod
+    def read_as(cls, value: Any, folder: Path) -> Reading:
+        """How a spec file becomes this: roles expanded, files beside it taken in."""
+        # Imported late: it needs the roles, and this module is loaded wherever workflows are.
+        from temporal.shared.specs.expanding import expand
+
+        return expand(value, folder)
 
 
 class ConvergeHost(_Spec):
-    """Input of the activity converge_host."""
+    """Input of the activities converge_host and plan_host."""
 
     host: HostSpec
     resources: tuple[AnyResource, ...]
+    variables: dict[str, Any] = Field(default_factory=dict)
+    material: dict[str, str] = Field(default_factory=dict)
+    approved: Planned | None = None
+
+    @classmethod
+    def of(cls, spec: ServerSpec) -> ConvergeHost:
+        """The part of `spec` that the host is brought to."""
+        return cls(
+            host=spec.host,
+            resources=spec.resources,
+            variables=spec.variables,
+            material=spec.material,
+            approved=spec.approved,
+        )
 
 
 class CheckAnswers(_Spec):

@@ -9,14 +9,16 @@ the last one.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from temporal.shared.errors import SpecError
+from temporal.shared.secrets import HIDDEN_INPUT
 
 T = TypeVar("T")
 _MAX_SHOWN = 80
@@ -34,9 +36,48 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def read(path: Path, model: type[T]) -> T:
-    """The spec in file `path`. Raises SpecError."""
-    return parse(read_text(path), model, str(path))
+Loc: TypeAlias = tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What stands in a spec file, made ready for its model.
+
+    Attributes:
+        value: what the model is made of.
+        origins: where the items of a list stood before some of them became several, or none.
+    """
+
+    value: Any
+    origins: Mapping[str, Sequence[Loc]] = field(default_factory=dict)
+
+
+class Misfit(Exception):
+    """Made ready, a spec turns out wrong: at `loc`, for `message`, as pydantic says it.
+
+    Attributes:
+        items: (loc, message, what came) of each finding.
+    """
+
+    def __init__(self, *items: tuple[Loc, str, Any]) -> None:
+        self.items = items
+        super().__init__("; ".join(message for _, message, _ in items))
+
+
+def read(
+    path: Path,
+    model: type[T],
+    given: Mapping[str, Any] | None = None,
+    added: Mapping[str, Mapping[str, Any]] | None = None,
+) -> T:
+    """The spec in file `path`. Raises SpecError.
+
+    Args:
+        given: takes the place of what stands there.
+        added: goes into the mappings that stand there, and wins over what they hold.
+    """
+    text = read_text(path)
+    return parse(text, model, str(path), folder=path.parent, given=given, added=added)
 
 
 def read_text(path: Path) -> str:
@@ -56,19 +97,52 @@ def plain(text: str, name: str) -> Any:
     return _construct(_compose(text, name), name)
 
 
-def parse(text: str, model: type[T], name: str) -> T:
+def parse(
+    text: str,
+    model: type[T],
+    name: str,
+    *,
+    folder: Path | None = None,
+    given: Mapping[str, Any] | None = None,
+    added: Mapping[str, Mapping[str, Any]] | None = None,
+) -> T:
     """YAML `text` as a `model`; `name` is what errors call the text.
+
+    A model with a `read_as` makes its value ready by that: it gets the value and `folder`, which is
+    what relative paths in the text start from (default: the working directory).
 
     Raises:
         SpecError: one line for each finding, as file:line: field: what is wrong, and what came.
     """
     node = _compose(text, name)
     adapter = TypeAdapter(model)
+    value = _construct(node, name)
+    if isinstance(value, dict):
+        value |= given or {}
+        for key, more in (added or {}).items():
+            there = value.get(key) or {}
+            if isinstance(there, dict):  # else what stands there does not fit, and that is told
+                value[key] = {**there, **more}
+    ready = Reading(value)
     try:
-        return adapter.validate_python(_construct(node, name))
+        make_ready: Callable[[Any, Path], Reading] | None = getattr(model, "read_as", None)
+        if make_ready is not None:
+            ready = make_ready(value, folder or Path())
+        return adapter.validate_python(ready.value)
+    except Misfit as error:
+        lines = [
+            _finding(
+                {"loc": loc, "msg": message, "type": "misfit", "input": came}, node, name, set()
+            )
+            for loc, message, came in error.items
+        ]
+        raise SpecError("\n".join(line for _, line in sorted(dict.fromkeys(lines)))) from None
     except ValidationError as error:
         known = set(_property_names(adapter.json_schema()))
-        items = error.errors(include_url=False)
+        items: list[dict[str, Any]] = [
+            {**item, "loc": _original(item["loc"], ready)}
+            for item in error.errors(include_url=False)
+        ]
         deeper = {item["loc"][:-1] for item in items} | {item["loc"][:-2] for item in items}
         found = [
             _finding(item, node, name, known)
@@ -77,6 +151,14 @@ def parse(text: str, model: type[T], name: str) -> T:
             if not (item["type"] == "too_short" and item["loc"] in deeper)
         ]
         raise SpecError("\n".join(line for _, line in sorted(dict.fromkeys(found)))) from None
+
+
+def _original(loc: Loc, ready: Reading) -> Loc:
+    """Where in the file something stood that is at `loc` now."""
+    moved = ready.origins.get(str(loc[0])) if len(loc) > 1 else None
+    if moved is None or not isinstance(loc[1], int) or loc[1] >= len(moved):
+        return loc
+    return (*moved[loc[1]], *loc[2:])
 
 
 def _compose(text: str, name: str) -> yaml.Node:
@@ -169,6 +251,8 @@ def _finding(item: Any, root: yaml.Node, name: str, known: set[str]) -> tuple[in
         return line, f"{name}:{line}: {path}: there is no such field{hint}"
     if item["type"] == "missing":
         return line, f"{name}:{line}: {path}: is missing"
+    if item["type"] == HIDDEN_INPUT:  # a secret that stands where its reference belongs
+        return line, f"{name}:{line}: {path or 'the spec'}: {message}"
     shown = repr(item.get("input"))
     shown = shown if len(shown) <= _MAX_SHOWN else shown[: _MAX_SHOWN - 1] + "…"
     return line, f"{name}:{line}: {path or 'the spec'}: {message} (it is {shown})"

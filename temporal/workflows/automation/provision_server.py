@@ -21,7 +21,7 @@ class ProvisionServer:
         """Fails if a resource is not as wanted afterwards, or an answer does not come."""
         report: Report = await workflow.execute_activity(
             "converge_host",
-            ConvergeHost(host=spec.host, resources=spec.resources),
+            ConvergeHost.of(spec),
             # A cancelled run has ended only when nothing of it goes on at the host.
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         )

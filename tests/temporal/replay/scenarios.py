@@ -73,4 +73,5 @@ async def _scratch_folder() -> AsyncIterator[list[Any]]:
 SCENARIOS = (
     Scenario("TestWorkflow", "greets", _greeting),
     Scenario("ProvisionServer", "scratch-folder", _scratch_folder),
+    Scenario("PlanServer", "scratch-folder", _scratch_folder),
 )
