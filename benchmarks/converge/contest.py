@@ -19,10 +19,10 @@ import psutil
 
 from benchmarks.converge import peers, site, wire
 from benchmarks.processes import command, environment, running
+from converge import Host
 from converge.framing import new_nonce
 from converge.graph import arrange
 from converge.resource import Context
-from converge.resources import BY_KEY
 from converge.survey import survey_script
 from lab import Lab, Machine, cgroups
 
@@ -199,14 +199,8 @@ def _wait(process: subprocess.Popen[bytes]) -> tuple[int, int, Any]:
 
 def _probe(resources: list[dict[str, Any]], host: dict[str, Any]) -> bytes:
     """The very script that an apply looks at a host with."""
-    from converge import Host
-
-    wanted = [
-        next(kind for key, kind in BY_KEY.items() if key in item).model_validate(item)
-        for item in resources
-    ]
     there = Host(host.pop("address"), **host)
-    return survey_script(there, arrange(wanted), Context(), new_nonce(), None)
+    return survey_script(there, arrange(wire.wanted(resources)), Context(), new_nonce(), None)
 
 
 @contextlib.contextmanager

@@ -10,18 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import converge
-from benchmarks.converge.wire import hosts
+from benchmarks.converge.wire import hosts, wanted
 from converge import Host
-from converge.resources import BY_KEY
 
 
 async def main(there: list[Host], items: list[dict[str, Any]]) -> int:
     """Brings all hosts to what is wanted at once."""
-    wanted = [
-        next(kind for key, kind in BY_KEY.items() if key in item).model_validate(item)
-        for item in items
-    ]
-    reports = await asyncio.gather(*(converge.apply(h, wanted) for h in there))
+    resources = wanted(items)
+    reports = await asyncio.gather(*(converge.apply(host, resources) for host in there))
     await converge.close()
     for report in reports:
         print(report.host, report.summary)
