@@ -69,15 +69,15 @@ class RepositoryState(State):
 class AptRepository(Resource):
     """apt knows a repository and the key that signs it, or does not.
 
-        AptRepository("docker", uris=["https://download.docker.com/linux/debian"],
-                      suites=["bookworm"], components=["stable"],
-                      key_url="https://download.docker.com/linux/debian/gpg", key_sha256="1500..")
+        AptRepository("theirs", uris=["https://apt.example.org/debian"], suites=["bookworm"],
+                      components=["main"], key_url="https://apt.example.org/key.asc",
+                      key_sha256="9f86..")
         AptRepository("ours", uris=["https://apt.example.org"], suites=["./"], key_file="our.asc")
-        AptRepository("docker", absent=True)
+        AptRepository("theirs", absent=True)
 
     Writes /etc/apt/sources.list.d/NAME.sources and /etc/apt/keyrings/NAME.asc, and reads the lists
     of this repository alone (apt-get update), only when it changed. If that fails, all is put
-    back as it was. Packages come after it. Give the key as `key` (armored text), as `key_file`
+    back as it was. Packages come after it. Give the key as `key_text` (armored), as `key_file`
     (beside the spec), as `key_url` with `key_sha256`, or as `signed_by`, a keyring of the host.
     """
 

@@ -17,7 +17,7 @@ package_ready() {
   export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a APT_LISTCHANGES_FRONTEND=none \
     UCF_FORCE_CONFFOLD=1
   package_members= package_install= package_lean= package_full= package_remove= package_purge=
-  package_again= package_pass= package_updated= package_count=0
+  package_again= package_anew= package_pass= package_updated= package_count=0
   # An earlier dpkg that was killed leaves its journal behind; apt-get refuses until it is used up.
   for package_left in /var/lib/dpkg/updates/[0-9]*; do
     [ ! -e "$package_left" ] || { echo "mending an interrupted dpkg"
@@ -110,7 +110,7 @@ package_settle() {
   [ -z "$package_install$package_remove" ] || package_one "" $package_install $package_remove
   [ -z "$package_lean" ] || package_one --no-install-recommends $package_lean
   [ -z "$package_full" ] || package_one --install-recommends $package_full
-  [ -z "$package_again" ] || package_one --reinstall $package_again
+  [ -z "$package_again" ] || { package_one --reinstall $package_again && package_anew=1; }
   [ -z "$package_purge" ] || package_try purge -- $package_purge
   package_rc=0
   while read -r i name want recommends hold digest argument version; do
@@ -129,7 +129,9 @@ package_settle() {
     fi
     package_bad=
     if [ "$digest" != - ] && [ -e "$argument" ]; then
-      if [ "${now#???}" = "$(dpkg-deb -f "$argument" Version)" ]; then
+      # Of the same version as before, only apt can tell that it was put in.
+      if [ "${now#???}" = "$(dpkg-deb -f "$argument" Version)" ] &&
+        { [ "${now#???}" != "${was#???}" ] || [ -n "$package_anew" ]; }; then
         mkdir -p -- "$S/deb"; printf '%s\n' "$digest ${now#???}" >"$S/deb/$name"
         changed "$i"
       else package_bad=1; fi
