@@ -26,18 +26,54 @@ from converge.host import Host
 from converge.plans import Plan
 from converge.reports import Outcome, Report
 from converge.resource import Ref, Resource
-from converge.resources import AnyResource, File, Package, Service, User
+from converge.resources import (
+    AnyResource,
+    AptRepository,
+    Archive,
+    AuthorizedKeys,
+    Block,
+    Command,
+    Cron,
+    Directory,
+    File,
+    Git,
+    Group,
+    Hostname,
+    HostsEntry,
+    KernelModule,
+    Line,
+    Locale,
+    Mount,
+    Nftables,
+    Package,
+    PostgresDatabase,
+    PostgresRole,
+    Service,
+    Sshd,
+    Sudoers,
+    Swap,
+    Symlink,
+    Sysctl,
+    Timer,
+    Timezone,
+    UnattendedUpgrades,
+    Unit,
+    User,
+)
 
 if TYPE_CHECKING:
-    from converge.engine import Progress, abort, apply, plan
+    from converge.engine import abort, apply, plan
+    from converge.material import folder
     from converge.transport import close
+    from converge.work import Progress
 
 _LATE = {
-    "Progress": "converge.engine",
+    "Progress": "converge.work",
     "abort": "converge.engine",
     "apply": "converge.engine",
     "plan": "converge.engine",
     "close": "converge.transport",
+    "folder": "converge.material",
 }
 
 
@@ -51,23 +87,51 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "AnyResource",
+    "AptRepository",
+    "Archive",
+    "AuthorizedKeys",
+    "Block",
     "Change",
+    "Command",
     "ConvergeError",
+    "Cron",
+    "Directory",
     "FieldChange",
     "File",
+    "Git",
+    "Group",
     "Host",
+    "Hostname",
+    "HostsEntry",
+    "KernelModule",
+    "Line",
+    "Locale",
+    "Mount",
+    "Nftables",
     "Outcome",
     "Package",
     "Plan",
+    "PostgresDatabase",
+    "PostgresRole",
     "Progress",
     "Ref",
     "Report",
     "Resource",
     "Service",
+    "Sshd",
+    "Sudoers",
+    "Swap",
+    "Symlink",
+    "Sysctl",
+    "Timer",
+    "Timezone",
+    "UnattendedUpgrades",
+    "Unit",
     "User",
     "abort",
     "apply",
     "close",
     "errors",
+    "folder",
     "plan",
 ]
