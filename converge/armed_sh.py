@@ -90,7 +90,7 @@ arm_close() { # number
     sleep 0.2 2>/dev/null || { sleep 1; arm_count=$((arm_count + 4)); }
     arm_count=$((arm_count + 1))
     # Five a second; it should never come to this: the guard is gone as well.
-    [ "$arm_count" -lt $((arm_seconds * 5 + 100)) ] ||
+    [ "$arm_count" -lt $((arm_seconds * 5 + 25)) ] ||
       sh "$A/revert" live "$A" "no fresh connection within $arm_seconds s" 8>&- 9>&-
   done
   if [ "$(cat "$A/verdict")" = confirmed ]; then

@@ -53,7 +53,8 @@ start_pass() {
   [ ! -e "$D/journal.$P" ] || return 0
   why=$({ rm -rf -- "$T" && mkdir -p -- "$T" && write_script; } 2>&1) ||
     oops "cannot write below $R: $why"
-  why=$({ echo "converge-journal $P $JN" >"$D/journal.$P"; } 2>&1) && [ -s "$D/journal.$P" ] ||
+  # Through cat: of a full disk the shell itself only says that it could not.
+  why=$({ echo "converge-journal $P $JN" | cat >"$D/journal.$P"; } 2>&1) && [ -s "$D/journal.$P" ] ||
     { rm -f -- "$D/journal.$P"; rm -rf -- "$T"; oops "cannot write below $S: $why"; }
   touch -- "$D"
   rm -f -- "$D/pid"
