@@ -12,8 +12,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from temporal.payloads import explain_validation
 from temporal.shared import secrets
-from temporal.shared.errors import SecretError
+from temporal.shared.errors import SecretError, SpecError
 from temporal.shared.secrets import RedactingFilter, SecretRef, check_reference, redactor, resolve
+from temporal.shared.specs import reading
+from temporal.shared.specs.automation import ServerSpec
 
 SECRET = "correct-horse-battery"
 
@@ -148,3 +150,14 @@ def test_environment_is_untouched() -> None:
     with pytest.raises(SecretError):
         resolve("env://TRIAL_ABSENT")
     assert dict(os.environ) == before
+
+
+def test_a_secret_in_the_place_of_its_reference_is_refused_and_not_repeated() -> None:
+    for text in (
+        "host: {address: web1, sudo_password: hunter22}\nresources: [{package: nginx}]",
+        "host: web1\nresources:\n  - file: /etc/key\n    secret: hunter22",
+    ):
+        with pytest.raises(SpecError) as refused:
+            reading.parse(text, ServerSpec, "web.yml")
+        assert "must be a secret reference" in str(refused.value)
+        assert "hunter22" not in str(refused.value)

@@ -23,12 +23,13 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from converge import AnyResource, Change
 from converge.plans import summary
 from converge.render import render_plan
 from converge.reports import Report
-from temporal.shared.secrets import SecretRef
+from temporal.shared.secrets import HIDDEN_INPUT, SecretRef, check_reference
 from temporal.shared.specs.reading import Reading
 
 _SHORT = re.compile(
@@ -190,6 +191,24 @@ class ServerSpec(_Spec):
     variables: dict[str, Any] = Field(default_factory=dict)
     material: dict[str, str] = Field(default_factory=dict)
     approved: Planned | None = None
+
+    @field_validator("resources")
+    @classmethod
+    def _references_are_references(
+        cls, resources: tuple[AnyResource, ...]
+    ) -> tuple[AnyResource, ...]:
+        # converge takes any text for a reference; a secret typed in its place must not travel.
+        for resource in resources:
+            for reference in resource.secrets():
+                try:
+                    check_reference(reference)
+                except ValueError as error:
+                    raise PydanticCustomError(
+                        HIDDEN_INPUT,
+                        "{id}: a secret of it {why}",
+                        {"id": resource.id, "why": str(error)},
+                    ) from None
+        return resources
 
     @classmethod
     def read_as(cls, value: Any, folder: Path) -> Reading:
