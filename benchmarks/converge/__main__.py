@@ -124,6 +124,7 @@ def _sheet(lab: Lab, bin: Path, hosts: int, rtt: float, chosen: argparse.Namespa
         say("   all servers are alike")
     if {CHANGE, NONE} & set(chosen.phases):
         _in_turn(lab, bin, sheet, everybody, chosen)
+    sheet.load_after = os.getloadavg()[0]
     for line in results.verdicts(sheet):
         say(f"   {line}")
     return sheet

@@ -40,7 +40,8 @@ class Sheet:
 
     Attributes:
         rtt: seconds.
-        load: the machine's load (1 min) before it began.
+        load, load_after: the machine's load (1 min) before it began and at its end. Much more
+            than the cores after a run is the run's own; before it, somebody else's.
         memory: most MiB that the worker had resident; None if it did not take part.
     """
 
@@ -50,6 +51,7 @@ class Sheet:
     load: float
     cells: list[Cell] = field(default_factory=list)
     memory: float | None = None
+    load_after: float = 0.0
 
     def cell(self, who: str, phase: str) -> Cell | None:
         found = (one for one in self.cells if one.who == who and one.phase == phase)

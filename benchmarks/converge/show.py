@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 
 from benchmarks.converge.results import PHASES, Sheet, verdicts
 
@@ -33,8 +34,8 @@ def markdown(sheets: Sequence[Sheet], heading: Sequence[str], picture: str) -> s
         lines += [
             f"### {many}, {sheet.rtt * 1000:g} ms",
             "",
-            f"{sheet.date}, load before it began {sheet.load:.1f}. Median seconds of the whole"
-            " command (turns).",
+            f"{sheet.date}, load {sheet.load:.1f} before it began, {sheet.load_after:.1f} at its end."
+            " Median seconds of the whole command (turns).",
             "",
             f"| | {' | '.join(PHASES)} | CPU s a host, here | CPU s a host, there |",
             f"| --- |{' ---: |' * (len(PHASES) + 2)}",
@@ -83,9 +84,9 @@ def draw(sheets: Sequence[Sheet], caption: str, file: Path) -> None:
         "ansible": "#c8553d",
         "limit": "#9aa0a6",
     }
-    width = 0.17
+    width, inches = 0.17, max(9.0, 4.6 * len(sheets))
     page, panels = pyplot.subplots(
-        1, len(sheets), figsize=(4.6 * len(sheets), 4.4), sharey=True, squeeze=False
+        1, len(sheets), figsize=(inches, 4.4), sharey=True, squeeze=False
     )
     for panel, sheet in zip(panels[0], sheets, strict=True):
         for place, who in enumerate(NAMES):
@@ -110,7 +111,7 @@ def draw(sheets: Sequence[Sheet], caption: str, file: Path) -> None:
     panels[0][0].set_ylabel("seconds of the whole command", fontsize=8)
     marks = [Patch(color=colours[who]) for who in NAMES]
     page.legend(marks, list(NAMES.values()), loc="upper center", ncols=5, fontsize=7, frameon=False)
-    page.text(0.5, 0.01, caption, ha="center", fontsize=6)
-    page.tight_layout(rect=(0, 0.03, 1, 0.94))
+    page.text(0.5, 0.01, "\n".join(wrap(caption, int(inches * 18))), ha="center", fontsize=6)
+    page.tight_layout(rect=(0, 0.05, 1, 0.94))
     page.savefig(file, dpi=150)
     pyplot.close(page)
