@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -162,7 +163,7 @@ class Command(Owned):
         return "".join(f"export {name}={quote(value)}\n" for name, value in given.items())
 
     def _call(self, text: str, seconds: float) -> str:
-        limit = f"{seconds:g}"
+        limit = str(math.ceil(seconds))  # busybox's timeout knows no fractions
         return f"command_as {words([self.user or '', self.cwd or '', limit, text])}"
 
     def _guards(self, context: Context) -> str:
@@ -227,7 +228,7 @@ class Command(Owned):
             "rc=0\n"
             f"( {self._exports(context)}{self._call(self.text, self.timeout)} ) 2>&1 || rc=$?\n"
             "case $rc in\n0) ;;\n"
-            f"124|137) die \"ended after {self.timeout:g} s, or killed (status $rc)\" ;;\n"
+            f"124|137|143) die \"ended after {math.ceil(self.timeout)} s, or killed (status $rc)\" ;;\n"
             '*) die "the command failed with status $rc" ;;\nesac\n'
             "else echo \"not run: held back by $held\"; fi"
         )

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from converge import File, apply, plan
+from converge import Command, File, apply, plan
 from converge.shell import complete, quote
 
 BUSYBOX = shutil.which("busybox")
@@ -134,6 +134,18 @@ async def test_a_link_is_removed_and_its_target_stays(scratch):
     link.symlink_to(target)
     assert (await apply(scratch.host, [File(str(link), absent=True)])).changed
     assert target.read_text() == "mine" and not link.is_symlink()
+
+
+async def test_a_command_runs_until_its_guard_holds(scratch, userland):
+    made = scratch.path / "ma de"
+    wanted = [Command(f"echo \"$A\" >>'{made}'", creates=str(made), unless=f"test -s '{made}'",
+                      environment={"A": "it's $(id)"}, cwd=str(scratch.path), timeout=20)]
+    report = await apply(scratch.host, wanted)
+    assert report.ok, report.render()
+    assert made.read_text() == "it's $(id)\n"
+    assert (await plan(scratch.host, wanted)).empty
+    late = await apply(scratch.host, [Command("sleep 30", creates="/nowhere", timeout=0.2)])
+    assert "ended after 1 s" in late.outcomes[0].output, late.render()
 
 
 async def test_an_owner_that_is_nowhere_is_refused_by_the_plan(scratch):
