@@ -154,7 +154,7 @@ async def _apply(work: Work, run: str, wanted: Plan | None) -> Report:
             if not steps(spec, changes) or _worked(passes) >= MOST_PASSES:
                 return settle(host.name, run, spec, passes, first, changes, attached=attached)
             number += 1
-            started = _start(work, run, number, found, changes, token)
+            started = await _start(work, run, number, found, changes, token)
             passes = await work.follow(run, started)
             last = passes[-1] if passes else None
             if last is None or last.end is None or last.end == "stale":
@@ -200,7 +200,7 @@ def _decide(
     return settle(work.host.name, run, work.spec, passes, first, remaining, attached=attached)
 
 
-def _start(
+async def _start(
     work: Work,
     run: str,
     number: int,
@@ -214,7 +214,7 @@ def _start(
         work.spec,
         found,
         changes,
-        work.context,
+        await work.spool(changes),
         run_id=run,
         number=number,
         nonce=nonce,

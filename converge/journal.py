@@ -98,7 +98,7 @@ class Journals:
                 for index in _numbers(" ".join(members)):
                     now.reverted[index] = f"reverted: {why}"
                     now.changed.discard(index)
-            case ("skip", step, need) if (found := self._step(step)) and need.isdigit():
+            case ("skip", step, need) if (found := self._step(step)) and need.isdecimal():
                 now.skipped.update(dict.fromkeys(found.members, int(need)))
                 self._tell(found)
             case ("done", step, _, *marks) if found := self._step(step):
@@ -123,7 +123,7 @@ class Journals:
             self._on_plan(now.changes)
 
     def _step(self, number: str) -> Step | None:
-        if number.isdigit() and int(number) < len(self._steps):
+        if number.isdecimal() and int(number) < len(self._steps):
             return self._steps[int(number)]
         return None
 
@@ -142,7 +142,7 @@ class Journals:
 
 
 def _numbers(text: str) -> set[int]:
-    return {int(word) for word in text.split() if word.isdigit()}
+    return {int(word) for word in text.split() if word.isdecimal()}
 
 
 def _text(body: bytes) -> str:

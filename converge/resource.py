@@ -93,6 +93,8 @@ class Context:
     """By resource id: what was composed on the controller (files read, templates rendered)."""
     provided: frozenset[str] = frozenset()
     """As in Around."""
+    spooled: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of a body -> where on the host it lies already, being too large for a script."""
 
 
 @dataclass(frozen=True)

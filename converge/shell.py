@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -23,6 +24,12 @@ def words(values: Iterable[str]) -> str:
 def encode(content: bytes) -> str:
     """base64, for `base64 -d` on the host. Safe in quotes and in here-documents."""
     return base64.b64encode(content).decode()
+
+
+def supply(body: bytes, spooled: Mapping[str, str]) -> str:
+    """sh that prints `body` as base64, from the host's spool if it is there."""
+    path = spooled.get(hashlib.sha256(body).hexdigest()) if spooled else None
+    return f"printf '%s' '{encode(body)}'" if path is None else f"base64 <{quote(path)}"
 
 
 def complete(body: str, arguments: str = "") -> bytes:

@@ -106,7 +106,7 @@ def read_survey(spec: Spec, context: Context, records: Sequence[Record]) -> Surv
     for record in records:
         match record.words:
             case ("run", ("none" | "running" | "ended" | "interrupted") as state, number):
-                run, passes = state, int(number) if number.isdigit() else 0
+                run, passes = state, int(number) if number.isdecimal() else 0
             case ("lacks", *tool):
                 lacks.append(" ".join(tool))
             case ("token",):

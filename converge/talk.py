@@ -81,7 +81,7 @@ async def records(
 def _status(wrapper: Record) -> int | None:
     """What the shell behind sudo ended with."""
     word = wrapper.words[1] if len(wrapper.words) > 1 else ""
-    return int(word) if word.isdigit() else None
+    return int(word) if word.isdecimal() else None
 
 
 async def _handshake(

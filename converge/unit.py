@@ -68,6 +68,8 @@ def unit_script(
         *([DECIDE, UNIT] if armed else []),
         *work,
         probes(spec, replace(context, want_content=False)),
+        # Who waited for the lock finds the host moved, and brings its own again.
+        *([f"rm -f -- {words(context.spooled.values())}"] if context.spooled else []),
         'rm -rf -- "$T"',
         'printf "%s\\n" "$ID.$N" >"$S/token"',
         "trap - TERM INT",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from converge.armed import CONFIRM_WITHIN, LONGEST, confirm_script
@@ -32,10 +32,13 @@ from converge.resources.file import LIMIT
 from converge.survey import Survey, read_survey, survey_script
 from converge.talk import collect, records
 from converge.transport import Transport, transport_for
+from converge.transport.uploads import Upload
 
 Secrets = Callable[[str], bytes]
 """Turns a reference such as env://NAME into a value. Called in a thread: it may take its time."""
 
+INLINE = 512 * 1024
+"""Bytes of a body that travels in a script; larger ones go before it, by SFTP."""
 GRACE = 60.0
 """Seconds that a host may need to take a change back, and to be heard of again."""
 REFUSALS = 3
@@ -106,6 +109,25 @@ class Work:
         """Is a change being made, or waiting to be confirmed, that may be what cuts us off?"""
         return asyncio.get_running_loop().time() < self._armed_until
 
+    async def spool(self, changes: Mapping[int, Change]) -> Context:
+        """The context of a pass, with bodies brought to the host that are too large for a script.
+
+        Without SFTP they travel in it all the same, as secrets always do: not on a disk.
+        """
+        changed = [self.spec.resources[index] for index in changes]
+        bodies = [
+            self.context.bodies[resource.id]
+            for resource in changed
+            if resource.id in self.context.bodies and not resource.secrets()
+        ]
+        large = [Upload.of(body) for body in bodies if len(body) > INLINE]
+        if not large:
+            return self.context
+        try:
+            return replace(self.context, spooled=await self.transport.upload(large))
+        except HostUnsupported:
+            return self.context
+
     async def survey(self, run_id: str | None) -> Survey:
         nonce = new_nonce()
         script = survey_script(self.host, self.spec, self.context, nonce, run_id)
@@ -172,11 +194,11 @@ class Work:
     ) -> tuple[int, str, float] | None:
         now = asyncio.get_running_loop().time()
         match record.words:
-            case ("armed", _, seconds) if seconds.isdigit():
+            case ("armed", _, seconds) if seconds.isdecimal():
                 self._armed_until = now + LONGEST + int(seconds) + GRACE
             case ("confirmed" | "reverted" | "end", *_):
                 self._armed_until = 0.0
-            case ("confirm", window, seconds) if seconds.isdigit() and journals.last is not None:
+            case ("confirm", window, seconds) if seconds.isdecimal() and journals.last is not None:
                 self._armed_until = now + int(seconds) + GRACE
                 asked = (run_id, journals.last.number, window)
                 if asked not in self._answered:

@@ -69,7 +69,7 @@ def _ansible(entry: Entry) -> dict[str, Any]:
             found[field] = str(value)
     port = given.first("ansible_port", "ansible_ssh_port")
     if port is not None:
-        if not str(port).isdigit():
+        if not str(port).isdecimal():
             raise given.error("ansible_port", f"{port!r} is no number")
         found["port"] = int(port)
     if given.first("ansible_password", "ansible_ssh_pass") is not None:
@@ -122,7 +122,7 @@ def _arguments(given: _Given, name: str, text: str) -> dict[str, Any]:
             found["jump"] = value
         elif flag in ("-i", "identityfile"):
             found["key"] = value
-        elif flag in ("-p", "port") and value.isdigit():
+        elif flag in ("-p", "port") and value.isdecimal():
             found["port"] = int(value)
         elif flag in ("-l", "user"):
             found["user"] = value

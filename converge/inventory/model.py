@@ -173,7 +173,7 @@ def resolve(tree: Tree, name: str) -> Inventory:
 
 def _priority(group: Group) -> int:
     found = {**group.variables, **group.beside}.get("ansible_group_priority", 1)
-    return found if isinstance(found, int) else int(found) if str(found).isdigit() else 1
+    return found if isinstance(found, int) else int(found) if str(found).isdecimal() else 1
 
 
 def _parents(tree: Tree) -> dict[str, list[str]]:

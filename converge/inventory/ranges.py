@@ -39,9 +39,9 @@ def _expand(pattern: str) -> Iterator[str]:
 def _values(first: str, last: str, step: int, pattern: str) -> list[str]:
     if step < 1:
         raise ValueError(f"{pattern!r}: the step of a range is at least 1")
-    if first.isdigit() != last.isdigit():
+    if first.isdecimal() != last.isdecimal():
         raise ValueError(f"{pattern!r}: a range goes from number to number or letter to letter")
-    if not first.isdigit():
+    if not first.isdecimal():
         low, high = ord(first), ord(last)
         if low > high or first.islower() != last.islower():
             raise ValueError(f"{pattern!r}: the range from {first} to {last} holds nothing")

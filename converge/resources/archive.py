@@ -19,7 +19,7 @@ from converge.resources.fetch_sh import FETCH
 from converge.resources.file_sh import EMIT as FILES
 from converge.resources.seen import looked
 from converge.resources.values import Artifact, Sha256, Url, answers, below, place, rivals, tag
-from converge.shell import encode, quote
+from converge.shell import quote, supply
 
 LIMIT = 16 * 1024 * 1024
 """Bytes of an archive that comes from the controller: it travels inside of the script."""
@@ -189,7 +189,7 @@ class Archive(Resource):
                 get = f"fetch {quote(one.url)} \"$T/archive\" {one.sha256}"
             else:
                 body = context.bodies[one.id]
-                get = f"printf '%s' '{encode(body)}' | base64 -d >\"$T/archive\""
+                get = f"{supply(body, context.spooled)} | base64 -d >\"$T/archive\""
             lines.append(
                 f"archive_get() {{\n{get}\n}}\n"
                 f"archive_settle {item.index} {path} {mark} {quote(one.version(context))}"

@@ -48,7 +48,7 @@ def schedule(value: str) -> str:
 
 def _part(part: str, name: str, low: int, high: int, names: Sequence[str]) -> None:
     span, slash, step = part.partition("/")
-    if slash and not (step.isascii() and step.isdigit() and 0 < int(step) <= high):
+    if slash and not (step.isascii() and step.isdecimal() and 0 < int(step) <= high):
         raise ValueError(f"{name} {part!r}: the step is a number from 1 to {high}")
     if span == "*":
         return
@@ -63,7 +63,7 @@ def _part(part: str, name: str, low: int, high: int, names: Sequence[str]) -> No
 def _number(text: str, part: str, name: str, low: int, high: int, names: Sequence[str]) -> int:
     if text.lower() in names:
         return names.index(text.lower()) + low
-    if not (text.isascii() and text.isdigit()) or not low <= int(text) <= high:
+    if not (text.isascii() and text.isdecimal()) or not low <= int(text) <= high:
         raise ValueError(f"{name} {part!r} is not within {low} to {high}")
     return int(text)
 

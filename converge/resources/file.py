@@ -18,10 +18,12 @@ from converge.resources.file_sh import EMIT, PROBE
 from converge.resources.seen import looked, unified
 from converge.resources.templates import render
 from converge.resources.values import Artifact, Command, above, place, tag
-from converge.shell import chunks, encode, quote, words
+from converge.shell import chunks, quote, supply, words
 
 LIMIT = 1024 * 1024
-"""Bytes. What is larger does not belong in a script."""
+"""Bytes of what a spec itself holds."""
+MOST = 64 * 1024 * 1024
+"""Bytes of a file or rendered template: what does not belong in a script goes by SFTP."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class File(Resource):
 
     A new file gets mode 0644, a secret one 0600, unless given. Missing parent directories are
     made (0755), each belonging to whoever owns the directory it is made in. A symbolic link or a
-    directory at the path is never written through or replaced. At most 1 MiB.
+    directory at the path is never written through or replaced. At most 1 MiB, and 64 MiB from `source`.
 
     A template is Jinja2, rendered on the controller; a variable that is not given is an error.
     `check` is a command for /bin/sh that is given the new file (in place of %s, which needs no
@@ -168,8 +170,8 @@ class File(Resource):
             body = material.load(self.source)
         else:
             return None
-        if len(body) > LIMIT:
-            raise ValueError(f"its content is larger than the limit of {LIMIT} bytes")
+        if len(body) > MOST:
+            raise ValueError(f"its content is larger than the limit of {MOST} bytes")
         return body
 
     def provides(self) -> frozenset[str]:
@@ -244,7 +246,7 @@ class File(Resource):
             words_ = raw.decode(errors="replace").split(" ")
             if words_[0] == "account" and len(words_) == 2:
                 accounts.add(words_[1])
-            elif len(words_) >= 2 and words_[1].isdigit() and int(words_[1]) < len(resources):
+            elif len(words_) >= 2 and words_[1].isdecimal() and int(words_[1]) < len(resources):
                 found.setdefault(int(words_[1]), _Seen()).take(words_)
         states: list[FileState] = []
         for number, resource in enumerate(resources):
@@ -344,7 +346,7 @@ class File(Resource):
                 lines.append(f"file_attributes {item.index} {path} {rest}")
             else:
                 lines.append(
-                    f"printf '%s' '{encode(body)}' | file_write {item.index} {path} {rest}"
+                    f"{supply(body, context.spooled)} | file_write {item.index} {path} {rest}"
                     f" {hashlib.sha256(body).hexdigest()} .converge-{tag(file.file)}"
                     f" '{file.keeping}' {quote(checking(file.check))}"
                 )

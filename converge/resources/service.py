@@ -145,7 +145,7 @@ class Service(Resource):
             key, equals, value = line.partition("=")
             if key == "Pending" and equals:
                 number, _, run = value.partition(" ")
-                if number.isdigit():
+                if number.isdecimal():
                     pending[int(number)] = run or "an earlier run"
             elif equals:
                 blocks[-1][key] = value

@@ -171,7 +171,7 @@ class User(Resource):
         for line in output.decode(errors="replace").splitlines():
             word, _, rest = line.partition(" ")
             parts = rest.split(":")
-            if word == "passwd" and len(parts) == 7 and parts[2].isdigit():
+            if word == "passwd" and len(parts) == 7 and parts[2].isdecimal():
                 accounts.setdefault(parts[0], parts)
             elif word == "nohome":
                 gone_homes.add(rest)
@@ -183,7 +183,7 @@ class User(Resource):
                 done = True
             elif word.startswith("keys-"):
                 which, *more = rest.split(" ")
-                if which.isdigit():
+                if which.isdecimal():
                     keys.setdefault(int(which), {})[word] = more
         if not done:
             return [UserState("unknown", "the probe gave no answer") for _ in resources]

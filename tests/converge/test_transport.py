@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from converge import ConvergeError, Host
+from converge import ConvergeError, File, Host, apply, plan
 from converge.errors import (
     ConnectError,
     HostFailed,
@@ -28,6 +28,7 @@ from converge.errors import (
     Refused,
     Unreachable,
 )
+from converge.material import folder
 from converge.transport import close, transport_for
 from converge.transport.pool import pool
 from converge.transport.routes import route_to, through, written
@@ -489,6 +490,29 @@ async def test_a_cancelled_upload_leaves_nothing(site: Site) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert list(spool.iterdir()) == []
+
+
+async def test_a_large_file_of_a_resource_goes_beside_the_script(site: Site) -> None:
+    port = site.server()
+    site.known(port)
+    (site.path / "large").write_bytes(os.urandom(5_000_000))
+    state, target = site.path / "state", site.path / "target" / "large"
+    for host in (site.host(port, state_dir=str(state)), Host.local(state_dir=str(state))):
+        target.unlink(missing_ok=True)
+        wanted = [File(str(target), source="large", mode="0640")]
+        report = await apply(host, wanted, load=folder(site.path))
+        assert report.ok and report.changed, report.render()
+        assert target.read_bytes() == (site.path / "large").read_bytes()
+        assert list((state / "spool").iterdir()) == [], "the run has taken it"
+        assert (await plan(host, wanted, load=folder(site.path))).empty
+    # Without SFTP it travels in the script.
+    bare = site.server(Subsystem="none /bin/false")
+    site.known(bare)
+    target.unlink()
+    report = await apply(
+        site.host(bare, state_dir=str(site.path / "s")), wanted, load=folder(site.path)
+    )
+    assert report.ok and target.read_bytes() == (site.path / "large").read_bytes()
 
 
 async def test_uploads_on_this_machine(tmp_path: Path) -> None:
