@@ -119,10 +119,11 @@ def server(servers, fresh):
     machine = servers.machine(fresh.name)
     yield machine
     left = "ls -A /var/lib/converge/armed 2>/dev/null | grep -v boot || :"
-    assert inside(servers, machine, left) == ""
+    eventually(lambda: inside(servers, machine, left) == "", "nothing is armed any more", 60)
     eventually(
         lambda: inside(servers, machine, "systemctl list-units --no-legend 'converge-*'") == "",
         "the guards and units are gone",
+        60,
     )
 
 
@@ -281,7 +282,9 @@ def held(servers, server):
     inside(servers, server, f"rm -rf /run/hold {folder}; systemctl daemon-reload")
 
 
-async def alone(scratch, servers, machine, run: str, wanted: list) -> None:
+async def alone(
+    scratch, servers, machine, run: str, wanted: list, patience: float = PATIENCE
+) -> None:
     """The unit is in its armed change, and whoever started it was killed."""
     from converge import Plan
 
@@ -289,7 +292,7 @@ async def alone(scratch, servers, machine, run: str, wanted: list) -> None:
     process = scratch.controller(
         f"host = Host.model_validate_json({host_of(machine).model_dump_json()!r})\n"
         f"wanted = Plan.model_validate_json({stored.model_dump_json()!r}).resources\n"
-        f"asyncio.run(apply(host, wanted, run_id={run!r}, confirm_within={PATIENCE}))\n"
+        f"asyncio.run(apply(host, wanted, run_id={run!r}, confirm_within={patience}))\n"
     )
 
     def reloads() -> bool:
@@ -307,7 +310,7 @@ async def test_controller_killed_before_it_confirmed_then_the_next_one_does(
     servers, server, held, scratch
 ):
     wanted = locking(content="X11Forwarding no\n")
-    await alone(scratch, servers, server, "next", wanted)
+    await alone(scratch, servers, server, "next", wanted, patience=120)
     held()
     report = await apply(host_of(server), wanted, run_id="next")
     assert report.ok and report.attached and report.passes == 1, report.render()
@@ -343,7 +346,7 @@ async def test_unit_killed_in_an_armed_change_then_the_guard_takes_it_back(
     inside(servers, server, "systemctl kill -s KILL converge-guard-unit-1-0 converge-unit-1")
     await scratch.until(lambda: absent(servers, server, LOCK), "the file is gone")
     held()
-    eventually(lambda: answers(server), "sshd has read the old settings again")
+    eventually(lambda: answers(server), "sshd has read the old settings again", 60)
     report = await apply(host_of(server), locking(content="X11Forwarding no\n"))
     assert report.ok, report.render()
     assert (await apply(host_of(server), [File(LOCK, absent=True)])).ok
