@@ -232,7 +232,8 @@ async def test_packages_of_a_repository_that_is_new_then_none_of_it(server, web,
         {"key_file": "key.gpg"},
         {"key_url": f"{web.url}/key", "key_sha256": digest},
     ]
-    for way in ways:
+    # What checks the signatures differs between the releases, what we write does not.
+    for way in ways if server.release == "bookworm" else ways[-1:]:
         wanted = [Package("converge-one"), AptRepository("ours", uris=uris, suites=suites, **way)]
         report = await settled(server, *wanted, load=folder(tmp_path))
         assert next(o.resource for o in report.of("changed")) == "apt_repository:ours"
@@ -261,7 +262,8 @@ async def test_packages_of_a_repository_that_is_new_then_none_of_it(server, web,
     assert on(server, "ls /etc/apt/keyrings /etc/apt/sources.list.d | grep ours || :") == ""
 
 
-async def test_debs_by_url_holds_and_recommends(server, web, tmp_path):
+async def test_debs_by_url_holds_and_recommends(bookworm, web_of_bookworm, tmp_path):
+    server, web = bookworm, web_of_bookworm
     first, second = (make_deb(tmp_path, "converge-deb", v, Depends="hello") for v in ("1.0", "2.0"))
     lean = make_deb(tmp_path, "converge-lean", "1.0", Recommends="figlet")
     sums = {p.name: web.put(p.name, p.read_bytes()) for p in (first, second, lean)}
