@@ -25,13 +25,15 @@ from converge.resources.kernel import KernelModule, Sysctl
 from converge.resources.line import Line
 from converge.resources.nftables import Nftables
 from converge.resources.package import Package
-from converge.resources.postgres import PostgresDatabase, PostgresRole
+from converge.resources.postgres_database import PostgresDatabase
+from converge.resources.postgres_role import PostgresRole
 from converge.resources.service import Service
 from converge.resources.sshd import Sshd
 from converge.resources.storage import Mount, Swap
 from converge.resources.sudoers import Sudoers
 from converge.resources.symlink import Symlink
-from converge.resources.unit_files import Timer, Unit
+from converge.resources.timer import Timer
+from converge.resources.unit_files import Unit
 from converge.resources.upgrades import UnattendedUpgrades
 from converge.resources.user import User
 
