@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.base import os_release
+from lab.base import os_release, recipe_for
+from lab.errors import LabError
 from lab.recipe import Recipe
 from lab.sources import (
     Source,
@@ -174,3 +176,13 @@ def test_whatever_changes_in_a_recipe_makes_another_image() -> None:
     ]
     assert len({recipe.digest() for recipe in [plain, *changed]}) == len(changed) + 1
     assert plain.digest() == Recipe("bookworm", plain.sources).digest()
+
+
+def test_packages_beyond_the_usual_make_another_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEMPORAL_LAB_MIRROR", "http://m.example/")
+    plain, more = recipe_for("bookworm"), recipe_for("bookworm", ["zsh", "curl", "sudo", "zsh"])
+    assert more.packages == (*plain.packages, "curl", "zsh")
+    assert plain.digest() != more.digest()
+    for bad in ("../etc", "-o", "a,b", ""):
+        with pytest.raises(LabError, match="is not a package name"):
+            recipe_for("bookworm", [bad])
