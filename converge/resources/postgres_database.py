@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from converge.changes import FieldChange
 from converge.resource import Around, Context, Resource
 from converge.resources.owned import OwnedState, differs
-from converge.resources.postgres import Postgres, conninfo, ident, literal, name
+from converge.resources.postgres import LOOK, Postgres, conninfo, ident, literal, name
 from converge.shell import quote
 
 # A database that is not there is no error: the first question told.
