@@ -19,8 +19,19 @@ _USER = re.compile(r"[a-z_][a-z0-9_-]*\$?")
 _UNIT = re.compile(r"[A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]*")
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _MODE = re.compile(r"[0-7]{3,4}")
-UNIT_SUFFIXES = (".service", ".socket", ".timer", ".path", ".mount", ".automount", ".swap",
-                 ".target", ".slice", ".scope", ".device")
+UNIT_SUFFIXES = (
+    ".service",
+    ".socket",
+    ".timer",
+    ".path",
+    ".mount",
+    ".automount",
+    ".swap",
+    ".target",
+    ".slice",
+    ".scope",
+    ".device",
+)
 
 
 def package_name(value: str) -> str:
@@ -73,8 +84,7 @@ def text(value: str) -> str:
         value.encode()
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"is not valid UTF-8 at character {error.start}: such bytes cannot be carried in a"
-            " plan"
+            f"is not valid UTF-8 at character {error.start}: such bytes cannot be carried in a plan"
         ) from None
     return value
 

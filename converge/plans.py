@@ -31,11 +31,13 @@ class Plan(BaseModel):
 
     @model_validator(mode="after")
     def _sealed(self) -> Self:
-        actual = digest([
-            self.host,
-            [resource.model_dump(mode="json") for resource in self.resources],
-            [change.model_dump(mode="json") for change in self.changes],
-        ])
+        actual = digest(
+            [
+                self.host,
+                [resource.model_dump(mode="json") for resource in self.resources],
+                [change.model_dump(mode="json") for change in self.changes],
+            ]
+        )
         if self.digest and self.digest != actual:
             raise ValueError("the plan was altered after it was made: its digest does not fit")
         object.__setattr__(self, "digest", actual)

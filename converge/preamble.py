@@ -22,7 +22,7 @@ def record(nonce: str) -> str:
 def places(host: Host) -> str:
     """U: our uid. S: what must outlive a reboot. R: what must not (secrets, in memory)."""
     if host.state_dir is not None:
-        return f'U=$(id -u) S={quote(host.state_dir)}; R=$S/volatile; export S'
+        return f"U=$(id -u) S={quote(host.state_dir)}; R=$S/volatile; export S"
     return r"""
 U=$(id -u)
 if [ "$U" = 0 ]; then S=/var/lib/converge R=/run/converge

@@ -45,13 +45,19 @@ Ref = Annotated[
     str,
     BeforeValidator(_reference),
     AfterValidator(_plain_reference),
-    WithJsonSchema({
-        "anyOf": [
-            {"type": "string", "pattern": "^[a-z_]+:.+"},
-            {"type": "object", "minProperties": 1, "maxProperties": 1,
-             "additionalProperties": {"type": "string"}},
-        ],
-    }),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": "^[a-z_]+:.+"},
+                {
+                    "type": "object",
+                    "minProperties": 1,
+                    "maxProperties": 1,
+                    "additionalProperties": {"type": "string"},
+                },
+            ],
+        }
+    ),
 ]
 """Names another resource. In Python the resource itself will do."""
 

@@ -43,9 +43,7 @@ def complete(body: str, arguments: str = "") -> bytes:
     return f"main() {{\n{body}\n}}\n{call} </dev/null\n".encode()
 
 
-def chunks(
-    items: Sequence[T], sizes: Sequence[int], limit: int = 65536
-) -> Iterator[list[T]]:
+def chunks(items: Sequence[T], sizes: Sequence[int], limit: int = 65536) -> Iterator[list[T]]:
     """Runs of `items` whose sizes add up to at most `limit`: argv has an end (E2BIG)."""
     run: list[T] = []
     total = 0

@@ -72,7 +72,7 @@ def survey_script(
     if run_id is not None:
         body += [f"ID={run_id} D=$S/runs/{run_id}", preamble.ALIVE, _STATUS]
     body += [
-        'rec token',
+        "rec token",
         '[ ! -r "$S/token" ] || cat "$S/token"',
         probes(spec, context),
         "rec end",
@@ -128,14 +128,18 @@ def read_survey(spec: Spec, context: Context, records: Sequence[Record]) -> Surv
 
 def abort_script(host: Host, nonce: str, run_id: str) -> bytes:
     """Stops the run's unit, if it is alive, and waits until it is gone."""
-    return complete("\n".join([
-        preamble.ENVIRONMENT,
-        preamble.record(nonce),
-        preamble.places(host),
-        f"ID={quote(run_id)}; D=$S/runs/$ID",
-        preamble.ALIVE,
-        _ABORT,
-    ]))
+    return complete(
+        "\n".join(
+            [
+                preamble.ENVIRONMENT,
+                preamble.record(nonce),
+                preamble.places(host),
+                f"ID={quote(run_id)}; D=$S/runs/$ID",
+                preamble.ALIVE,
+                _ABORT,
+            ]
+        )
+    )
 
 
 _ABORT = r"""

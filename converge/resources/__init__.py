@@ -38,11 +38,37 @@ from converge.resources.upgrades import UnattendedUpgrades
 from converge.resources.user import User
 
 TYPES: tuple[type[Resource], ...] = (
-    AptRepository, Package, Group, User, AuthorizedKeys, Directory, File, Symlink, Archive, Git,
-    Line, Block,
-    Unit, Timer, Service,
-    Hostname, HostsEntry, Timezone, Locale, KernelModule, Sysctl, Mount, Swap,
-    Cron, Sudoers, Nftables, Sshd, UnattendedUpgrades, PostgresRole, PostgresDatabase, Command,
+    AptRepository,
+    Package,
+    Group,
+    User,
+    AuthorizedKeys,
+    Directory,
+    File,
+    Symlink,
+    Archive,
+    Git,
+    Line,
+    Block,
+    Unit,
+    Timer,
+    Service,
+    Hostname,
+    HostsEntry,
+    Timezone,
+    Locale,
+    KernelModule,
+    Sysctl,
+    Mount,
+    Swap,
+    Cron,
+    Sudoers,
+    Nftables,
+    Sshd,
+    UnattendedUpgrades,
+    PostgresRole,
+    PostgresDatabase,
+    Command,
 )
 BY_KEY: dict[str, type[Resource]] = {kind.key: kind for kind in TYPES}
 
@@ -65,13 +91,15 @@ def _check(value: Any) -> Any:
     known = ", ".join(BY_KEY)
     if not isinstance(value, Mapping):
         raise PydanticCustomError(
-            "resource_type", "a resource is a mapping such as 'package: nginx'; types: {known}",
+            "resource_type",
+            "a resource is a mapping such as 'package: nginx'; types: {known}",
             {"known": known},
         )
     several = [key for key in BY_KEY if key in value]
     if several:
         raise PydanticCustomError(
-            "resource_type", "is two resources in one item ({keys}): begin each with its own '-'",
+            "resource_type",
+            "is two resources in one item ({keys}): begin each with its own '-'",
             {"keys": " and ".join(several)},
         )
     near = [
@@ -81,7 +109,8 @@ def _check(value: Any) -> Any:
     ]
     hint = f"; perhaps you meant {near[0]}" if near else ""
     raise PydanticCustomError(
-        "resource_type", "names no resource type among its keys ({keys}); types: {known}{hint}",
+        "resource_type",
+        "names no resource type among its keys ({keys}); types: {known}{hint}",
         {"keys": ", ".join(map(str, value)), "known": known, "hint": hint},
     )
 

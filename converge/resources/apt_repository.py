@@ -139,8 +139,9 @@ class AptRepository(Resource):
         if all(flat) == bool(self.components) or any(flat) != all(flat):
             raise ValueError("a suite that ends with / has no components, every other has some")
         if len(keys) + self.trusted != 1:
-            raise ValueError("give its key one way: key_text, key_file, key_url, signed_by, or"
-                             " trusted")
+            raise ValueError(
+                "give its key one way: key_text, key_file, key_url, signed_by, or trusted"
+            )
         if (self.key_url is None) != (self.key_sha256 is None):
             raise ValueError("key_url and key_sha256 go together")
         if self.signed_by is not None and not self.signed_by.startswith("/"):
@@ -208,8 +209,13 @@ class AptRepository(Resource):
 
     def requires(self) -> frozenset[str]:
         own = {self.signed_by} if self.signed_by is not None else set()
-        return frozenset({"path:/etc/apt/sources.list.d", "path:/etc/apt/keyrings",
-                          *(f"path:{path}" for path in own)})
+        return frozenset(
+            {
+                "path:/etc/apt/sources.list.d",
+                "path:/etc/apt/keyrings",
+                *(f"path:{path}" for path in own),
+            }
+        )
 
     def forbids(self) -> Mapping[str, str]:
         return {f"file:{path}": f"both manage {path}" for path in (self.file, self.keyring)}
@@ -236,9 +242,11 @@ class AptRepository(Resource):
                 content = decoded(words["content"]) if "content" in words else None
                 key, listed = "key" in words, "listed" in words
                 there = content is not None or "oldkey" in words
-                states.append(RepositoryState(
-                    "present" if there else "absent", content=content, key=key, listed=listed
-                ))
+                states.append(
+                    RepositoryState(
+                        "present" if there else "absent", content=content, key=key, listed=listed
+                    )
+                )
         return states
 
     def diff(self, state: RepositoryState, around: Around) -> Change | None:
@@ -276,7 +284,7 @@ class AptRepository(Resource):
             body = one.key_body(context)
             lines.append('rm -f -- "$T/apt.key"')
             if one.key_url is not None:
-                lines.append(f"fetch {quote(one.key_url)} \"$T/apt.key\" {one.key_sha256}")
+                lines.append(f'fetch {quote(one.key_url)} "$T/apt.key" {one.key_sha256}')
             elif body is not None:
                 lines.append(f"printf '%s' '{encode(body)}' | base64 -d >\"$T/apt.key\"")
             lines.append(

@@ -101,8 +101,10 @@ class Archive(Resource):
             return None
         body = material.load(self.source)
         if len(body) > LIMIT:
-            raise ValueError(f"{self.source} is larger than the limit of {LIMIT} bytes: put it"
-                             " where the host can fetch it, and give its url")
+            raise ValueError(
+                f"{self.source} is larger than the limit of {LIMIT} bytes: put it"
+                " where the host can fetch it, and give its url"
+            )
         found = hashlib.sha256(body).hexdigest()
         if self.sha256 is not None and found != self.sha256:
             raise ValueError(f"{self.source} has the SHA-256 {found}, not {self.sha256}")
@@ -186,10 +188,10 @@ class Archive(Resource):
                 lines.append(f"archive_remove {item.index} {path} {mark}")
                 continue
             if one.url is not None:
-                get = f"fetch {quote(one.url)} \"$T/archive\" {one.sha256}"
+                get = f'fetch {quote(one.url)} "$T/archive" {one.sha256}'
             else:
                 body = context.bodies[one.id]
-                get = f"{supply(body, context.spooled)} | base64 -d >\"$T/archive\""
+                get = f'{supply(body, context.spooled)} | base64 -d >"$T/archive"'
             lines.append(
                 f"archive_get() {{\n{get}\n}}\n"
                 f"archive_settle {item.index} {path} {mark} {quote(one.version(context))}"
@@ -198,7 +200,11 @@ class Archive(Resource):
             )
         return "\n".join(lines)
 
-    library: ClassVar[str | tuple[str, ...]] = (FILES, FETCH, DIRECTORIES, r"""
+    library: ClassVar[str | tuple[str, ...]] = (
+        FILES,
+        FETCH,
+        DIRECTORIES,
+        r"""
 archive_strip() { [ "$1" = 0 ] || echo "--strip-components=$1"; }
 archive_tar() { # archive, directory, how many leading directories go, option of what undoes it
   # -o: what was whose on the machine that packed it means nothing here.
@@ -274,7 +280,8 @@ archive_remove() { # index, path, tag
   rm -f -- "$S/archives/$3"
   changed "$1"
 }
-""")
+""",
+    )
 
 
 _PROBE = r"""

@@ -130,10 +130,14 @@ class AuthorizedKeys(Resource):
             assert isinstance(state, KeysState)
             keys = item.resource
             lines.append(f"user_name={quote(keys.authorized_keys)}")
-            lines.append(write_keys(
-                item.index, state.found if state.there else None, keys.after(state.found),
-                exclusive=keys.exclusive,
-            ))
+            lines.append(
+                write_keys(
+                    item.index,
+                    state.found if state.there else None,
+                    keys.after(state.found),
+                    exclusive=keys.exclusive,
+                )
+            )
         return "\n".join(lines)
 
 

@@ -82,5 +82,12 @@ class Block(Edit):
         if text and not text.endswith("\n"):
             text += "\n"
         absent = "absent" if self.absent else ""
-        return ("block_edit", self.begin, self.end, text, absent, self.after or "",
-                self.before or "")
+        return (
+            "block_edit",
+            self.begin,
+            self.end,
+            text,
+            absent,
+            self.after or "",
+            self.before or "",
+        )

@@ -178,7 +178,11 @@ class Command(Owned):
             call = self._call(text, min(self.timeout, 60))
             lines.append(
                 f'if [ -z "$held" ]; then\nif ( {self._exports(context)}{call} ) >/dev/null 2>&1'
-                + (f"; then held={name}; fi" if done == "then" else f"; then :; else held={name}; fi")
+                + (
+                    f"; then held={name}; fi"
+                    if done == "then"
+                    else f"; then :; else held={name}; fi"
+                )
                 + "\nfi"
             )
         return "\n".join(lines)
@@ -219,7 +223,7 @@ class Command(Owned):
         )
 
     def settle(self, context: Context) -> str:
-        due = 'if owned_late; then :; else held=on_change; fi\n' if self.on_change else ""
+        due = "if owned_late; then :; else held=on_change; fi\n" if self.on_change else ""
         return (
             f"{self._guards(context)}\n{due}"
             'if [ -z "$held" ]; then\n'
@@ -228,7 +232,7 @@ class Command(Owned):
             "rc=0\n"
             f"( {self._exports(context)}{self._call(self.text, self.timeout)} ) 2>&1 || rc=$?\n"
             "case $rc in\n0) ;;\n"
-            f"124|137|143) die \"ended after {math.ceil(self.timeout)} s, or killed (status $rc)\" ;;\n"
+            f'124|137|143) die "ended after {math.ceil(self.timeout)} s, or killed (status $rc)" ;;\n'
             '*) die "the command failed with status $rc" ;;\nesac\n'
-            "else echo \"not run: held back by $held\"; fi"
+            'else echo "not run: held back by $held"; fi'
         )

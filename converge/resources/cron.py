@@ -24,7 +24,16 @@ _FIELDS: tuple[tuple[str, int, int, tuple[str, ...]], ...] = (
     ("month", 1, 12, _MONTHS),
     ("day of week", 0, 7, _DAYS),
 )
-_WORDS = ("@reboot", "@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
+_WORDS = (
+    "@reboot",
+    "@yearly",
+    "@annually",
+    "@monthly",
+    "@weekly",
+    "@daily",
+    "@midnight",
+    "@hourly",
+)
 
 
 def schedule(value: str) -> str:
@@ -32,7 +41,9 @@ def schedule(value: str) -> str:
     value = " ".join(value.split())
     if value.startswith("@"):
         if value not in _WORDS:
-            raise ValueError(f"{value!r} is no schedule; one of {', '.join(_WORDS)}, or five fields")
+            raise ValueError(
+                f"{value!r} is no schedule; one of {', '.join(_WORDS)}, or five fields"
+            )
         return value
     fields = value.split(" ")
     if len(fields) != 5:
@@ -53,7 +64,9 @@ def _part(part: str, name: str, low: int, high: int, names: Sequence[str]) -> No
     if span == "*":
         return
     first, dash, last = span.partition("-")
-    ends = [_number(end, part, name, low, high, names) for end in ((first, last) if dash else (first,))]
+    ends = [
+        _number(end, part, name, low, high, names) for end in ((first, last) if dash else (first,))
+    ]
     if ends[0] > ends[-1]:
         raise ValueError(f"{name} {part!r} runs backwards")
     if slash and not dash:
@@ -169,7 +182,13 @@ class Cron(Owned):
         if self.absent:
             return ""
         if state.get("lacks") and not around.packages:
-            return "the host has no cron, the entry would never run: declare package cron before this"
-        if state.get("nobody") and f"user:{self.user}" not in around.provided and not around.packages:
+            return (
+                "the host has no cron, the entry would never run: declare package cron before this"
+            )
+        if (
+            state.get("nobody")
+            and f"user:{self.user}" not in around.provided
+            and not around.packages
+        ):
             return f"the user {self.user} is neither on the host nor declared"
         return ""

@@ -19,13 +19,47 @@ from converge.resources.seen import looked
 from converge.resources.values import answers, below, decoded, place, rivals
 from converge.shell import quote
 
-VITAL = frozenset({
-    "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib32", "/lib64", "/libx32", "/media",
-    "/mnt", "/opt", "/proc", "/root", "/run", "/sbin", "/srv", "/sys", "/tmp", "/usr", "/var",
-    "/etc/apt", "/etc/systemd", "/etc/ssh", "/usr/bin", "/usr/lib", "/usr/local", "/usr/sbin",
-    "/usr/share", "/var/cache", "/var/lib", "/var/lib/apt", "/var/lib/converge", "/var/lib/dpkg",
-    "/var/lib/systemd", "/var/log", "/var/spool",
-})
+VITAL = frozenset(
+    {
+        "/bin",
+        "/boot",
+        "/dev",
+        "/etc",
+        "/home",
+        "/lib",
+        "/lib32",
+        "/lib64",
+        "/libx32",
+        "/media",
+        "/mnt",
+        "/opt",
+        "/proc",
+        "/root",
+        "/run",
+        "/sbin",
+        "/srv",
+        "/sys",
+        "/tmp",
+        "/usr",
+        "/var",
+        "/etc/apt",
+        "/etc/systemd",
+        "/etc/ssh",
+        "/usr/bin",
+        "/usr/lib",
+        "/usr/local",
+        "/usr/sbin",
+        "/usr/share",
+        "/var/cache",
+        "/var/lib",
+        "/var/lib/apt",
+        "/var/lib/converge",
+        "/var/lib/dpkg",
+        "/var/lib/systemd",
+        "/var/log",
+        "/var/spool",
+    }
+)
 """Never removed with what is in them, purged, or given away as a whole."""
 NAMED = 8
 """How many names a plan shows of what is to go or to change."""
@@ -179,8 +213,9 @@ class Directory(Resource):
             return Change(resource=self.id, action="unknown", why=why)
         if not state.empty and not self.recursive:
             return self._blocked("it is not empty: add recursive to remove what is in it as well")
-        gone = FieldChange(field="directory", before="empty" if state.empty else "filled",
-                           after=None)
+        gone = FieldChange(
+            field="directory", before="empty" if state.empty else "filled", after=None
+        )
         return Change(resource=self.id, action="remove", fields=(gone,))
 
     def _blocked(self, why: str) -> Change:
@@ -213,16 +248,11 @@ class Directory(Resource):
 def _undeclared(path: str, provided: frozenset[str]) -> str:
     """Arguments of find(1) that choose what nobody declares; it does not go below that."""
     kept = sorted(
-        token.removeprefix("path:")
-        for token in provided
-        if token.startswith(f"path:{path}/")
+        token.removeprefix("path:") for token in provided if token.startswith(f"path:{path}/")
     )
-    passed = sorted({
-        parent
-        for inner in kept
-        for parent in _between(path, inner)
-        if parent not in kept
-    })
+    passed = sorted(
+        {parent for inner in kept for parent in _between(path, inner) if parent not in kept}
+    )
     words: list[str] = []
     for inner in kept:
         words += ["-path", quote(_literal(inner)), "-prune", "-o"]
@@ -270,9 +300,7 @@ def _state(
     )
 
 
-def _names(
-    resource: Directory, words: dict[str, list[str]], *which: str
-) -> tuple[str, ...]:
+def _names(resource: Directory, words: dict[str, list[str]], *which: str) -> tuple[str, ...]:
     top = f"{resource.directory}/"
     raw = b"\0".join(decoded(words.get(word, [])) or b"" for word in which)
     names = raw.decode(errors="replace").split("\0")

@@ -82,9 +82,7 @@ class Edit(Resource):
         return "\n".join(lines)
 
     @classmethod
-    def parse(
-        cls, output: bytes, resources: Sequence[Edit], context: Context
-    ) -> list[EditState]:
+    def parse(cls, output: bytes, resources: Sequence[Edit], context: Context) -> list[EditState]:
         return [_state(words) for words in answers(output, len(resources))]
 
     def diff(self, state: EditState, around: Around) -> Change | None:

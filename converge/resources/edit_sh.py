@@ -76,7 +76,9 @@ edit_text() { # can lines be told apart in it?
 }
 """
 
-PROBE = LOOK + r"""
+PROBE = (
+    LOOK
+    + r"""
 edit_see() { # number, show or hide, path, function, its arguments after the file
   n=$1 show=$2 p=$3 do=$4; shift 4
   if [ ! -e "$p" ] && [ ! -L "$p" ]; then
@@ -100,8 +102,11 @@ edit_see() { # number, show or hide, path, function, its arguments after the fil
   echo "new $n $new"
 }
 """
+)
 
-EMIT = LOOK + r"""
+EMIT = (
+    LOOK
+    + r"""
 edit_make() { # index, path, create or nothing, temporary name, backup, check, function, arguments
   at=$1 p=$2 create=$3 name=$4 keep=$5 check=$6 do=$7; shift 7
   file_plain "$p"
@@ -126,3 +131,4 @@ edit_make() { # index, path, create or nothing, temporary name, backup, check, f
   file_live "$at" "$p" "$new" "" "" "" "$keep" "$check"
 }
 """
+)

@@ -219,23 +219,26 @@ class File(Resource):
                 # Hashes of many files come from one process, told apart by their lines.
                 kind = "odd" if _odd(resource.file) else "sum" if compared else "none"
                 lines.append(f"file_see {number} {kind} {quote(resource.file)}")
-                lines.append(f"[ -z \"$p\" ] || set -- \"$@\" {quote(resource.file)}")
+                lines.append(f'[ -z "$p" ] || set -- "$@" {quote(resource.file)}')
             lines.append('file_stat "$@"; set --')
             for number, resource in chunk:
                 body = resource.body(context)
                 if body is None:
                     continue
                 if not _odd(resource.file):
-                    lines.append(f'case $sums in *" {number} "*) set -- "$@"'
-                                 f" {quote(resource.file)} ;; esac")
+                    lines.append(
+                        f'case $sums in *" {number} "*) set -- "$@" {quote(resource.file)} ;; esac'
+                    )
             lines.append('file_sums "$@"; set --')
             for number, resource in chunk:
                 body = resource.body(context)
                 if body is None:
                     continue
                 show = "hidden" if resource.hidden else "show" if context.want_content else "hash"
-                lines.append(f"file_compare {number} {hashlib.sha256(body).hexdigest()} {show}"
-                             f" {quote(resource.file)}")
+                lines.append(
+                    f"file_compare {number} {hashlib.sha256(body).hexdigest()} {show}"
+                    f" {quote(resource.file)}"
+                )
         return "\n".join(lines)
 
     @classmethod

@@ -30,8 +30,10 @@ _SCP = re.compile(r"[A-Za-z0-9_.-]+@[A-Za-z0-9.-]+:[^\s]+")
 def _repo(value: str) -> str:
     one_line(value)
     if not value.startswith(_SCHEMES) and not _SCP.fullmatch(value):
-        raise ValueError(f"{value!r} is no repository: https://, ssh://, file://, git://, a path,"
-                         " or user@host:path")
+        raise ValueError(
+            f"{value!r} is no repository: https://, ssh://, file://, git://, a path,"
+            " or user@host:path"
+        )
     if any(not c.isprintable() or c.isspace() for c in value):
         raise ValueError(f"{value!r} holds blanks or control characters")
     if re.match(r"https?://[^/]*:[^/]*@", value):
@@ -135,8 +137,15 @@ class Git(Resource):
             return frozenset()
         local = (self.repo or "").removeprefix("file://")
         source = {f"path:{local}"} if local.startswith("/") else set()
-        return frozenset({*below(self.git), *owners.tokens(self), *source, "package:git",
-                          f"directory:{self.git}"})
+        return frozenset(
+            {
+                *below(self.git),
+                *owners.tokens(self),
+                *source,
+                "package:git",
+                f"directory:{self.git}",
+            }
+        )
 
     def forbids(self) -> Mapping[str, str]:
         refused = {**rivals(self.key, self.git), **owners.refused(self)}
@@ -158,9 +167,7 @@ class Git(Resource):
         return "\n".join(lines)
 
     @classmethod
-    def parse(
-        cls, output: bytes, resources: Sequence[Git], context: Context
-    ) -> list[GitState]:
+    def parse(cls, output: bytes, resources: Sequence[Git], context: Context) -> list[GitState]:
         accounts = owners.known(output)
         found = answers(output, len(resources))
         return [_state(r, w, accounts) for r, w in zip(resources, found, strict=True)]
@@ -185,27 +192,32 @@ class Git(Resource):
 
     def _differs(self, state: GitState, around: Around) -> Change | None:
         if not state.checkout:
-            ref = FieldChange(field="commit", before=None,
-                              after=state.wanted[:12] or KNOWN_AFTER_APPLY)
+            ref = FieldChange(
+                field="commit", before=None, after=state.wanted[:12] or KNOWN_AFTER_APPLY
+            )
             repo = FieldChange(field="repo", before=None, after=self.repo)
             return Change(resource=self.id, action="create", fields=(repo, ref))
         fields: list[FieldChange] = []
         if state.repo != self.repo:
             fields.append(FieldChange(field="repo", before=_safe(state.repo), after=self.repo))
         if state.strange:
-            fields.append(FieldChange(field="owner", before=f"other, of {state.strange}",
-                                      after=self.owner))
+            fields.append(
+                FieldChange(field="owner", before=f"other, of {state.strange}", after=self.owner)
+            )
         if state.dirty and self.force:
             fields.append(FieldChange(field="local changes", before="some", after=None))
         if state.wanted and state.commit != state.wanted:
             fields.append(
-                FieldChange(field="commit", before=state.commit[:12] or None,
-                            after=state.wanted[:12])
+                FieldChange(
+                    field="commit", before=state.commit[:12] or None, after=state.wanted[:12]
+                )
             )
         if not state.wanted and not fields:
             return Change(resource=self.id, action="unknown", why=state.why)
         if fields and state.dirty and not self.force:
-            return self._blocked("tracked files were changed on the host; add force to discard that")
+            return self._blocked(
+                "tracked files were changed on the host; add force to discard that"
+            )
         return Change(resource=self.id, action="update", fields=tuple(fields)) if fields else None
 
     def _remove(self, state: GitState) -> Change | None:

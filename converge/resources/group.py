@@ -83,9 +83,7 @@ echo done
 """
 
     @classmethod
-    def parse(
-        cls, output: bytes, resources: Sequence[Group], context: Context
-    ) -> list[GroupState]:
+    def parse(cls, output: bytes, resources: Sequence[Group], context: Context) -> list[GroupState]:
         gids: dict[str, int] = {}
         lines = output.decode(errors="replace").split("\n")
         for line in lines:

@@ -39,7 +39,9 @@ class Hostname(Owned):
     """
 
     key: ClassVar[str] = "hostname"
-    library: ClassVar[str | tuple[str, ...]] = (EMIT, r"""
+    library: ClassVar[str | tuple[str, ...]] = (
+        EMIT,
+        r"""
 hostname_now() {
   now=$(cat /proc/sys/kernel/hostname)
   [ "$now" != "$1" ] || return 0
@@ -48,7 +50,8 @@ hostname_now() {
   else printf '%s\n' "$1" >/proc/sys/kernel/hostname; fi ||
     die "the kernel refuses the new host name: a container without that right?"
 }
-""")
+""",
+    )
 
     hostname: str
 
@@ -89,7 +92,9 @@ class Timezone(Owned):
     """
 
     key: ClassVar[str] = "timezone"
-    library: ClassVar[str | tuple[str, ...]] = (EMIT, r"""
+    library: ClassVar[str | tuple[str, ...]] = (
+        EMIT,
+        r"""
 timezone_set() {
   [ -f "/usr/share/zoneinfo/$1" ] || die "/usr/share/zoneinfo/$1 is not there (package tzdata)"
   if [ "$(readlink -f /etc/localtime)" != "$(readlink -f "/usr/share/zoneinfo/$1")" ] ||
@@ -103,7 +108,8 @@ timezone_set() {
   [ ! -f /etc/timezone ] || [ "$(cat /etc/timezone)" = "$1" ] || {
     owned_arm; printf '%s\n' "$1" >/etc/timezone; }
 }
-""")
+""",
+    )
 
     timezone: str
 
@@ -136,14 +142,16 @@ timezone_set() {
         return (
             f"at=$(readlink -f /etc/localtime || :); to=$(readlink -f {zone} || :)\n"
             f'if [ -n "$at" ] && [ "$at" = "$to" ]; then echo "live {number} now "'
-            f"{quote(self.timezone)}; else echo \"live {number} now ${{at#/usr/share/zoneinfo/}}\"; fi\n"
+            f'{quote(self.timezone)}; else echo "live {number} now ${{at#/usr/share/zoneinfo/}}"; fi\n'
             f'[ -f {zone} ] || echo "live {number} lacks yes"\n'
             f'[ ! -f /etc/timezone ] || echo "live {number} told $(head -n 1 /etc/timezone)"'
         )
 
     def trouble(self, state: OwnedState, around: Around) -> str:
         if state.get("lacks") and not around.packages:
-            return f"the host knows no zone {self.timezone} (misspelt, or package tzdata is missing)"
+            return (
+                f"the host knows no zone {self.timezone} (misspelt, or package tzdata is missing)"
+            )
         return ""
 
     def drift(self, state: OwnedState, around: Around) -> list[FieldChange]:
@@ -165,7 +173,9 @@ class Locale(Owned):
     """
 
     key: ClassVar[str] = "locale"
-    library: ClassVar[str | tuple[str, ...]] = (EMIT, r"""
+    library: ClassVar[str | tuple[str, ...]] = (
+        EMIT,
+        r"""
 locale_known() { # as `locale -a` writes it
   locale -a 2>/dev/null | tr 'A-Z' 'a-z' | tr -d '-' | grep -qxF -e "$1"
 }
@@ -197,7 +207,8 @@ locale_settle() { # name, charset, short form, wanted yes/no, default yes/no
   owned_table "$at" '/^[ \t]*LANG=/ { if (!seen++) print ENVIRON["WANTED"]; next } { print }
     END { if (!seen) print ENVIRON["WANTED"] }'
 }
-""")
+""",
+    )
     look_library: ClassVar[str] = r"""
 known=$(locale -a 2>/dev/null | tr 'A-Z' 'a-z' | tr -d '-')
 lang=$(sed -n 's/^[[:space:]]*LANG=//p' /etc/default/locale 2>/dev/null | tail -n 1)
@@ -245,7 +256,8 @@ $4
     def _consistent(self) -> Self:
         if self.absent and (self.default or self.built_in):
             raise ValueError(
-                "C and C.UTF-8 cannot be removed" if self.built_in
+                "C and C.UTF-8 cannot be removed"
+                if self.built_in
                 else "a locale that is to be absent cannot be the default"
             )
         return self
@@ -323,7 +335,9 @@ class HostsEntry(Owned):
     """
 
     key: ClassVar[str] = "hosts_entry"
-    library: ClassVar[str | tuple[str, ...]] = (EMIT, r"""
+    library: ClassVar[str | tuple[str, ...]] = (
+        EMIT,
+        r"""
 hosts_settle() { # address, line; an empty line removes
   export KEY="$1" WANTED="$2"
   owned_table /etc/hosts '
@@ -332,7 +346,8 @@ hosts_settle() { # address, line; an empty line removes
     { print }
     END { if (!seen && ENVIRON["WANTED"] != "") print ENVIRON["WANTED"] }'
 }
-""")
+""",
+    )
 
     hosts_entry: str
     names: tuple[str, ...] = ()
@@ -382,7 +397,7 @@ hosts_settle() { # address, line; an empty line removes
 
     def look(self, number: int, context: Context) -> str:
         return (
-            f"KEY={quote(self.hosts_entry)} awk '{{ sub(/#.*/, \"\") }}"
+            f'KEY={quote(self.hosts_entry)} awk \'{{ sub(/#.*/, "") }}'
             f' $1 == ENVIRON["KEY"] {{ $1 = ""; out = out (n++ ? " |" : "") $0 }}'
             f' END {{ print "live {number} names" out }}\' /etc/hosts 2>/dev/null ||'
             f" echo 'live {number} names '"

@@ -36,7 +36,9 @@ class Sysctl(Owned):
     """
 
     key: ClassVar[str] = "sysctl"
-    library: ClassVar[str | tuple[str, ...]] = (EMIT, r"""
+    library: ClassVar[str | tuple[str, ...]] = (
+        EMIT,
+        r"""
 sysctl_set() { # path below /proc/sys, value
   [ -e "/proc/sys/$1" ] || die "the kernel has no parameter $1 (is its module loaded?)"
   now=$(cat "/proc/sys/$1" | tr -s '\t ' ' ')
@@ -46,7 +48,8 @@ sysctl_set() { # path below /proc/sys, value
   now=$(cat "/proc/sys/$1" | tr -s '\t ' ' ')
   [ "$now" = "$2" ] || die "the kernel made '$now' of '$2' for $1"
 }
-""")
+""",
+    )
 
     sysctl: str
     value: str | None = None
@@ -169,7 +172,10 @@ class KernelModule(Owned):
 
     key: ClassVar[str] = "kernel_module"
     look_library: ClassVar[str] = _LOADED
-    library: ClassVar[str | tuple[str, ...]] = (EMIT, _LOADED, r"""
+    library: ClassVar[str | tuple[str, ...]] = (
+        EMIT,
+        _LOADED,
+        r"""
 module_settle() { # name, yes or no
   loaded=no; ! module_loaded "$1" || loaded=yes
   [ "$loaded" != "$2" ] || return 0
@@ -179,7 +185,8 @@ module_settle() { # name, yes or no
   if [ "$2" = yes ]; then modprobe -- "$1" || die "the kernel does not take module $1"
   else modprobe -r -- "$1" || die "module $1 is in use or built in"; fi
 }
-""")
+""",
+    )
 
     kernel_module: str
     options: str | None = None
@@ -239,7 +246,9 @@ module_settle() { # name, yes or no
             # A blacklist line alone does not stop what asks for the module by its name.
             probe = f"blacklist {name}\ninstall {name} /bin/false\n"
         return (
-            Wanted(f"/etc/modules-load.d/{name}.conf", f"{name}\n" if self.wanted == "yes" else None),
+            Wanted(
+                f"/etc/modules-load.d/{name}.conf", f"{name}\n" if self.wanted == "yes" else None
+            ),
             Wanted(f"/etc/modprobe.d/{name}.conf", probe),
         )
 

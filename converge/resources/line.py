@@ -66,5 +66,11 @@ class Line(Edit):
 
     def call(self) -> Sequence[str]:
         absent = "absent" if self.absent else ""
-        return ("line_edit", self.line, self.match or "", absent, self.after or "",
-                self.before or "")
+        return (
+            "line_edit",
+            self.line,
+            self.match or "",
+            absent,
+            self.after or "",
+            self.before or "",
+        )

@@ -63,7 +63,9 @@ class Nftables(Owned):
     tool: ClassVar[str] = "nft"
     package: ClassVar[str] = "nftables"
     look_library: ClassVar[str] = _LOOK
-    library: ClassVar[str | tuple[str, ...]] = (EMIT, r"""
+    library: ClassVar[str | tuple[str, ...]] = (
+        EMIT,
+        r"""
 nft_check() { nft -c -f "$1" || { echo "nft does not take the ruleset"; return 1; }; }
 nft_reload() { # path
   owned_arm
@@ -78,7 +80,8 @@ nft_boot() { # path
   [ "$1" = /etc/nftables.conf ] || grep -qF -e "include \"$1\"" /etc/nftables.conf 2>/dev/null || {
     owned_arm; printf 'include "%s"\n' "$1" >>/etc/nftables.conf; }
 }
-""")
+""",
+    )
 
     nftables: Path = "/etc/nftables.conf"
     content: Text | None = None
@@ -148,8 +151,13 @@ nft_boot() { # path
         now = self._relevant(_decoded(state.get("now")))
         want = self._relevant(_decoded(state.get("want")))
         if state.get("odd"):
-            fields.append(FieldChange(field="loaded", before="cannot be compared",
-                                      after=f"as declared ({state.get('odd')})"))
+            fields.append(
+                FieldChange(
+                    field="loaded",
+                    before="cannot be compared",
+                    after=f"as declared ({state.get('odd')})",
+                )
+            )
         elif now != want:
             fields.append(FieldChange(field="loaded", before=_told(now), after=_told(want)))
         if "boot" in state.live and not state.get("boot").startswith("enabled"):
@@ -174,11 +182,16 @@ nft_boot() { # path
         return "".join(f"{steady(mine[name])}\n" for name in sorted(mine))
 
     def before(self, context: Context) -> str:
-        return "" if not self.absent else (
-            f"if [ -f {quote(self.nftables)} ]; then owned_arm\n"
-            "sed -n 's/^[ \\t]*table[ \\t][ \\t]*\\([a-z]*[ \\t][ \\t]*[A-Za-z0-9_]*\\)[ \\t]*{.*/\\1/p'"
-            f" {quote(self.nftables)} | while read -r family name; do"
-            ' nft delete table "$family" "$name" 2>/dev/null || :; done; fi'
+        return (
+            ""
+            if not self.absent
+            else (
+                f"if [ -f {quote(self.nftables)} ]; then owned_arm\n"
+                "sed -n 's/^[ \\t]*table[ \\t][ \\t]*\\([a-z]*[ \\t][ \\t]*[A-Za-z0-9_]*\\)"
+                "[ \\t]*{.*/\\1/p'"
+                f" {quote(self.nftables)} | while read -r family name; do"
+                ' nft delete table "$family" "$name" 2>/dev/null || :; done; fi'
+            )
         )
 
     def settle(self, context: Context) -> str:
@@ -203,7 +216,9 @@ def split(ruleset: str) -> dict[str, str]:
     starts = [(match.start(), match[1]) for match in _TABLE.finditer(ruleset)]
     ends = [start for start, _ in starts[1:]] + [len(ruleset)]
     # Without a table there is an end and no start.
-    return {name: ruleset[start:end].strip() for (start, name), end in zip(starts, ends, strict=False)}
+    return {
+        name: ruleset[start:end].strip() for (start, name), end in zip(starts, ends, strict=False)
+    }
 
 
 def steady(table: str) -> str:
@@ -211,7 +226,8 @@ def steady(table: str) -> str:
     blocks = re.split(r"(?m)^(?=\t(?:set|map|meter) )", table)
     return "".join(
         re.sub(r"\n\t\telements = \{[^}]*\}", "", block)
-        if re.search(r"(?m)^\t\t(flags .*\b(dynamic|timeout)\b|timeout )", block) else block
+        if re.search(r"(?m)^\t\t(flags .*\b(dynamic|timeout)\b|timeout )", block)
+        else block
         for block in blocks
     )
 

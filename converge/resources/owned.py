@@ -134,9 +134,7 @@ class Owned(Resource):
         return "\n".join([*filter(None, lines), "echo done"])
 
     @classmethod
-    def parse(
-        cls, output: bytes, resources: Sequence[Owned], context: Context
-    ) -> list[OwnedState]:
+    def parse(cls, output: bytes, resources: Sequence[Owned], context: Context) -> list[OwnedState]:
         lines = output.decode(errors="replace").split("\n")
         if "done" not in lines:
             return [OwnedState("unknown", "the probe gave no answer") for _ in resources]
@@ -198,8 +196,9 @@ class Owned(Resource):
         fields, shown = _differences(self.files(), state.files)
         fields += self.drift(state, around)
         if state.due and not fields:
-            fields.append(FieldChange(field="in effect", before=None,
-                                      after=f"left over from run {state.due}"))
+            fields.append(
+                FieldChange(field="in effect", before=None, after=f"left over from run {state.due}")
+            )
         if not fields and not shown:
             return None
         action = "remove" if self.gone else "create" if state.status == "absent" else "update"
@@ -250,9 +249,7 @@ def _in_the_way(wanted: Sequence[Wanted], found: Sequence[Found]) -> str:
     return ""
 
 
-def _differences(
-    wanted: Sequence[Wanted], found: Sequence[Found]
-) -> tuple[list[FieldChange], str]:
+def _differences(wanted: Sequence[Wanted], found: Sequence[Found]) -> tuple[list[FieldChange], str]:
     fields: list[FieldChange] = []
     shown = ""
     for mine, theirs in zip(wanted, found, strict=True):
@@ -267,8 +264,11 @@ def _differences(
             fields.append(FieldChange(field="file", before=None, after=mine.path))
         elif (theirs.mode, theirs.owner) != (mine.mode, "0:0"):
             before = f"{theirs.mode} {theirs.owner}"
-            fields.append(FieldChange(field=f"mode and owner of {mine.path}", before=before,
-                                      after=f"{mine.mode} 0:0"))
+            fields.append(
+                FieldChange(
+                    field=f"mode and owner of {mine.path}", before=before, after=f"{mine.mode} 0:0"
+                )
+            )
     return fields, shown
 
 
@@ -281,8 +281,7 @@ def unified(path: str, before: bytes, after: bytes) -> str:
         f"{shown} (wanted)",
     )
     return "".join(
-        line if line.endswith("\n") else line + "\n\\ No newline at end of file\n"
-        for line in lines
+        line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines
     )
 
 

@@ -20,7 +20,9 @@ pg_sql() { # port, database; SQL on stdin, so that nothing of it shows in the li
 }
 """
 
-LOOK = _RUN + r"""
+LOOK = (
+    _RUN
+    + r"""
 pg_see() { # number, port, database; base64 of SQL on stdin, whose answer is lines "key value"
   command -v psql >/dev/null || { cat >/dev/null; echo "live $1 lacks psql"; return 0; }
   out=$(base64 -d | ( pg_sql "$2" "${3-}" ) 2>&1) || {
@@ -29,8 +31,11 @@ pg_see() { # number, port, database; base64 of SQL on stdin, whose answer is lin
   printf '%s\n' "$out" | while read -r line; do [ -z "$line" ] || echo "live $1 $line"; done
 }
 """
+)
 
-_EMIT = _RUN + r"""
+_EMIT = (
+    _RUN
+    + r"""
 pg_do() { # port, database; base64 of SQL on stdin
   command -v psql >/dev/null || die "the host has no psql: declare package postgresql before this"
   changed "$own_index"
@@ -41,6 +46,7 @@ pg_ask() { # port, SQL without secrets
   printf '%s\n' "$2" | ( pg_sql "$1" ) || die "PostgreSQL does not answer"
 }
 """
+)
 
 
 def name(value: str) -> str:
@@ -105,7 +111,9 @@ class Postgres(Owned):
         if not state.get("lacks") or self.awaits(state, around):
             return ""
         if state.get("lacks") == "psql":
-            return "" if self.gone else "the host has no psql: declare package postgresql before this"
+            return (
+                "" if self.gone else "the host has no psql: declare package postgresql before this"
+            )
         return f"PostgreSQL does not answer: {state.get('lacks')}"
 
     def sql(self, statements: Sequence[str], database: str = "postgres") -> str:

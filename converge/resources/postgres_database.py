@@ -125,8 +125,11 @@ class PostgresDatabase(Postgres):
             f" datconnlimit FROM pg_database WHERE datname = {which};",
         ]
         for number, role in enumerate(self.privileges or {}):
-            who = "0" if role.lower() == "public" else (
-                f"(SELECT oid FROM pg_authid WHERE rolname = {literal(role)})")
+            who = (
+                "0"
+                if role.lower() == "public"
+                else (f"(SELECT oid FROM pg_authid WHERE rolname = {literal(role)})")
+            )
             asked.append(
                 f"SELECT 'role.{number} ' || coalesce(string_agg(lower(a.privilege_type), ','"
                 " ORDER BY a.privilege_type), '') FROM pg_database d,"
@@ -171,13 +174,18 @@ class PostgresDatabase(Postgres):
         for number, (role, wanted) in enumerate((self.privileges or {}).items()):
             found = set(filter(None, state.get(f"role.{number}").split(",")))
             if found != set(wanted) and role != state.get("owner"):
-                fields.append(FieldChange(
-                    field=f"privileges of {role}", before=", ".join(sorted(found)) or None,
-                    after=", ".join(sorted(wanted)) or "none"))
+                fields.append(
+                    FieldChange(
+                        field=f"privileges of {role}",
+                        before=", ".join(sorted(found)) or None,
+                        after=", ".join(sorted(wanted)) or "none",
+                    )
+                )
         has = state.get("extensions").split("\t")
         fields += [
             FieldChange(field="extension", before=None, after=extension)
-            for extension in self.extensions if extension not in has
+            for extension in self.extensions
+            if extension not in has
         ]
         return fields
 
@@ -185,9 +193,8 @@ class PostgresDatabase(Postgres):
         which, told = ident(self.postgres_database), literal(self.postgres_database)
         if self.absent:
             exists = f"SELECT EXISTS (SELECT 1 FROM pg_database WHERE datname = {told});"
-            return (
-                f"[ \"$(pg_ask '{self.wire}' {quote(exists)})\" != t ] ||\n"
-                + self.sql([f"DROP DATABASE IF EXISTS {which};"])
+            return f"[ \"$(pg_ask '{self.wire}' {quote(exists)})\" != t ] ||\n" + self.sql(
+                [f"DROP DATABASE IF EXISTS {which};"]
             )
         how = ""
         if self.encoding:

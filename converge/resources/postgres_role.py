@@ -81,7 +81,9 @@ class PostgresRole(Postgres):
     @classmethod
     def _reference(cls, value: str | None) -> str | None:
         if value is not None and not re.match(r"[a-z]+://|[a-z]+:", value):
-            raise ValueError("a password is a reference such as env://APP_DB_PASSWORD, not the password")
+            raise ValueError(
+                "a password is a reference such as env://APP_DB_PASSWORD, not the password"
+            )
         return value
 
     @model_validator(mode="after")
@@ -94,8 +96,13 @@ class PostgresRole(Postgres):
 
     @property
     def flags(self) -> dict[str, bool]:
-        given = {"login": self.login, "superuser": self.superuser, "createdb": self.createdb,
-                 "createrole": self.createrole, "replication": self.replication}
+        given = {
+            "login": self.login,
+            "superuser": self.superuser,
+            "createdb": self.createdb,
+            "createrole": self.createrole,
+            "replication": self.replication,
+        }
         return {flag: value for flag, value in given.items() if value is not None}
 
     def provides(self) -> frozenset[str]:
@@ -114,7 +121,9 @@ class PostgresRole(Postgres):
     def question(self, context: Context) -> str:
         who = literal(self.postgres_role)
         wanted = [
-            "SELECT 'there ' || EXISTS (SELECT 1 FROM pg_authid WHERE rolname = " + who + ")::text;",
+            "SELECT 'there ' || EXISTS (SELECT 1 FROM pg_authid WHERE rolname = "
+            + who
+            + ")::text;",
             "SELECT 'login ' || rolcanlogin || E'\\nsuperuser ' || rolsuper || E'\\ncreatedb ' ||"
             " rolcreatedb || E'\\ncreaterole ' || rolcreaterole || E'\\nreplication ' ||"
             f" rolreplication || E'\\nlimit ' || rolconnlimit FROM pg_authid WHERE rolname = {who};",
@@ -145,7 +154,8 @@ class PostgresRole(Postgres):
         has = set(filter(None, state.get("in").split("\t")))
         fields += [
             FieldChange(field="member of", before=None, after=group)
-            for group in self.member_of if group not in has
+            for group in self.member_of
+            if group not in has
         ]
         if self.password is not None and state.get("password") != "true":
             before = None if state.get("password") in ("", "none") else SENSITIVE
@@ -155,9 +165,8 @@ class PostgresRole(Postgres):
     def settle(self, context: Context) -> str:
         who = ident(self.postgres_role)
         if self.absent:
-            return (
-                f"[ \"$(pg_ask '{self.wire}' {quote(self._exists)})\" != t ] ||\n"
-                + self.sql([f"DROP ROLE IF EXISTS {who};"])
+            return f"[ \"$(pg_ask '{self.wire}' {quote(self._exists)})\" != t ] ||\n" + self.sql(
+                [f"DROP ROLE IF EXISTS {who};"]
             )
         how = [flag.upper() if value else f"NO{flag.upper()}" for flag, value in self.flags.items()]
         if self.connection_limit is not None:

@@ -15,9 +15,15 @@ import unicodedata
 
 ITERATIONS = 4096
 _PROHIBITED = (
-    stringprep.in_table_c12, stringprep.in_table_c21_c22, stringprep.in_table_c3,
-    stringprep.in_table_c4, stringprep.in_table_c5, stringprep.in_table_c6,
-    stringprep.in_table_c7, stringprep.in_table_c8, stringprep.in_table_c9,
+    stringprep.in_table_c12,
+    stringprep.in_table_c21_c22,
+    stringprep.in_table_c3,
+    stringprep.in_table_c4,
+    stringprep.in_table_c5,
+    stringprep.in_table_c6,
+    stringprep.in_table_c7,
+    stringprep.in_table_c8,
+    stringprep.in_table_c9,
 )
 
 
@@ -33,12 +39,15 @@ def prepared(password: bytes) -> bytes:
         " " if stringprep.in_table_c12(c) else c for c in text if not stringprep.in_table_b1(c)
     )
     normal = unicodedata.normalize("NFKC", mapped)
-    if not normal or any(check(c) for c in normal for check in _PROHIBITED) or any(
-        stringprep.in_table_a1(c) for c in normal
+    if (
+        not normal
+        or any(check(c) for c in normal for check in _PROHIBITED)
+        or any(stringprep.in_table_a1(c) for c in normal)
     ):
         return password
     if any(stringprep.in_table_d1(c) for c in normal) and not (
-        stringprep.in_table_d1(normal[0]) and stringprep.in_table_d1(normal[-1])
+        stringprep.in_table_d1(normal[0])
+        and stringprep.in_table_d1(normal[-1])
         and not any(stringprep.in_table_d2(c) for c in normal)
     ):
         return password

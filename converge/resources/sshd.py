@@ -44,8 +44,11 @@ sshd_see() { # number, keywords...; the drop-in in base64 on stdin
 def _values(value: Any) -> Any:
     items = value if isinstance(value, list | tuple) else (value,)
     return tuple(
-        ("yes" if item else "no") if isinstance(item, bool)
-        else str(item) if isinstance(item, int) else item
+        ("yes" if item else "no")
+        if isinstance(item, bool)
+        else str(item)
+        if isinstance(item, int)
+        else item
         for item in items
     )
 
@@ -73,7 +76,9 @@ class Sshd(Owned):
     tool: ClassVar[str] = "sshd"
     package: ClassVar[str] = "openssh-server"
     look_library: ClassVar[str] = _LOOK
-    library: ClassVar[str | tuple[str, ...]] = (EMIT, r"""
+    library: ClassVar[str | tuple[str, ...]] = (
+        EMIT,
+        r"""
 sshd_check() { # new file, path: all of the configuration as it would be, in a copy
   try=$T/sshd; rm -rf -- "$try"; mkdir -p -- "$try/d" /run/sshd
   for one in /etc/ssh/sshd_config.d/*.conf; do [ ! -f "$one" ] || cp -- "$one" "$try/d/"; done
@@ -97,7 +102,8 @@ sshd_reload() {
   elif [ -r /run/sshd.pid ]; then kill -HUP "$(cat /run/sshd.pid)"
   fi
 }
-""")
+""",
+    )
 
     sshd: str
     settings: dict[str, Setting] | None = None
@@ -198,9 +204,11 @@ sshd_reload() {
         return [
             FieldChange(field=word, before=found.rstrip(";") or None, after=wanted.rstrip(";"))
             for word in self.words
-            if not self.absent and not self.match
+            if not self.absent
+            and not self.match
             and (wanted := state.get(f"want.{word}")) != (found := state.get(f"now.{word}"))
-            and wanted and word not in ("acceptenv", "subsystem", "setenv")
+            and wanted
+            and word not in ("acceptenv", "subsystem", "setenv")
         ]
 
     def settle(self, context: Context) -> str:

@@ -110,7 +110,12 @@ class Mount(Owned):
         """Of /etc/fstab; empty if there shall be none."""
         if self.absent:
             return ""
-        words = [self.source or "", self.mount, self.fstype or "", ",".join(self.options) or "defaults"]
+        words = [
+            self.source or "",
+            self.mount,
+            self.fstype or "",
+            ",".join(self.options) or "defaults",
+        ]
         return " ".join([*map(fstab_word, words), str(self.dump), str(self.check)])
 
     def provides(self) -> frozenset[str]:
@@ -135,7 +140,9 @@ class Mount(Owned):
         fields: list[FieldChange] = []
         line = " ".join(state.get("line").split())
         if line != self.line:
-            fields.append(FieldChange(field="/etc/fstab", before=line or None, after=self.line or None))
+            fields.append(
+                FieldChange(field="/etc/fstab", before=line or None, after=self.line or None)
+            )
         at = state.get("at")
         if self.absent or not self.mounted:
             if at:
@@ -165,9 +172,10 @@ class Mount(Owned):
         has = {*flags.split(","), *more.split(",")}
         for option in self.options:
             key, _, value = option.partition("=")
-            if (key in _FLAGS and option not in has) or (option in _FLAGS.values() and {
-                yes for yes, no in _FLAGS.items() if no == option
-            } & set(flags.split(","))):
+            if (key in _FLAGS and option not in has) or (
+                option in _FLAGS.values()
+                and {yes for yes, no in _FLAGS.items() if no == option} & set(flags.split(","))
+            ):
                 return FieldChange(field="options", before=flags, after=option)
             if key == "size" and (bytes_ := size(value)) is not None:
                 found = next((o[5:] for o in has if o.startswith("size=")), "")
@@ -225,7 +233,9 @@ class Swap(Owned):
     @field_validator("size")
     @classmethod
     def _size(cls, value: str | None) -> str | None:
-        if value is not None and ((bytes_ := size(value)) is None or bytes_ < 1 << 20 or bytes_ % 4096):
+        if value is not None and (
+            (bytes_ := size(value)) is None or bytes_ < 1 << 20 or bytes_ % 4096
+        ):
             raise ValueError(f"{value!r} is no size of swap: write 512M or 2G, 1M at least")
         return value
 
@@ -261,8 +271,10 @@ class Swap(Owned):
     def trouble(self, state: OwnedState, around: Around) -> str:
         wanted = "no" if self.absent else "yes"
         if state.get("contained") and (self.active or self.absent) and state.get("on") != wanted:
-            return "a container cannot turn swap on or off: do it on the machine below, or with" \
+            return (
+                "a container cannot turn swap on or off: do it on the machine below, or with"
                 " active: false for the file and the line in /etc/fstab only"
+            )
         return ""
 
     def drift(self, state: OwnedState, around: Around) -> list[FieldChange]:
@@ -270,14 +282,20 @@ class Swap(Owned):
         found = state.get("size")
         wanted = "absent" if self.absent else str(self.bytes)
         if found != wanted:
-            fields.append(FieldChange(
-                field="bytes", before=None if found == "absent" else found,
-                after=None if self.absent else wanted))
+            fields.append(
+                FieldChange(
+                    field="bytes",
+                    before=None if found == "absent" else found,
+                    after=None if self.absent else wanted,
+                )
+            )
         if not self.absent and found != "absent" and state.get("mode") != "600":
             fields += differs("mode", state.get("mode"), "600")
         line = " ".join(state.get("line").split())
         if line != self.line:
-            fields.append(FieldChange(field="/etc/fstab", before=line or None, after=self.line or None))
+            fields.append(
+                FieldChange(field="/etc/fstab", before=line or None, after=self.line or None)
+            )
         if self.active or self.absent:
             fields += differs("in use", state.get("on"), "no" if self.absent else "yes")
         return fields

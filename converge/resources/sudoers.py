@@ -33,7 +33,9 @@ class Sudoers(Owned):
     cuts_off: ClassVar[bool] = True
     tool: ClassVar[str] = "visudo"
     package: ClassVar[str] = "sudo"
-    library: ClassVar[str | tuple[str, ...]] = (EMIT, r"""
+    library: ClassVar[str | tuple[str, ...]] = (
+        EMIT,
+        r"""
 sudoers_check() { # new file, path: judged with all the others, in a copy of sudo's files
   try=$T/sudoers; rm -rf -- "$try"; mkdir -p -- "$try/sudoers.d"
   cp -p /etc/sudoers.d/* "$try/sudoers.d/" 2>/dev/null || :
@@ -43,7 +45,8 @@ sudoers_check() { # new file, path: judged with all the others, in a copy of sud
   visudo -cf "$try/sudoers" || return 1
   rm -rf -- "$try"
 }
-""")
+""",
+    )
 
     sudoers: str
     content: Text | None = None
@@ -84,7 +87,9 @@ sudoers_check() { # new file, path: judged with all the others, in a copy of sud
     def _full(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for command in value:
             plain = command.lstrip("!")
-            if "\n" in command or not (plain.startswith("/") or re.fullmatch("[A-Z][A-Z0-9_]*", plain)):
+            if "\n" in command or not (
+                plain.startswith("/") or re.fullmatch("[A-Z][A-Z0-9_]*", plain)
+            ):
                 raise ValueError(f"{command!r}: sudo takes a full path with its arguments, or ALL")
         return value
 

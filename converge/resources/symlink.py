@@ -125,8 +125,11 @@ class Symlink(Resource):
         if why := owners.lost(self, state.accounts, around):
             return Change(resource=self.id, action="blocked", why=why)
         before = state.target if link else state.kind
-        wanted = (("target", before, self.target), ("owner", state.owner, self.owner),
-                  ("group", state.group, self.group))
+        wanted = (
+            ("target", before, self.target),
+            ("owner", state.owner, self.owner),
+            ("group", state.group, self.group),
+        )
         if state.status == "absent":
             made = tuple(FieldChange(field=n, before=None, after=w) for n, _, w in wanted if w)
             why = f"unless {around.bringers} brings it" if around.packages else ""
@@ -154,7 +157,9 @@ class Symlink(Resource):
             )
         return "\n".join(lines)
 
-    library: ClassVar[str | tuple[str, ...]] = (FILES, r"""
+    library: ClassVar[str | tuple[str, ...]] = (
+        FILES,
+        r"""
 symlink_make() { # index, path, target, owner, group, temporary name, force
   [ -L "$2" ] || [ ! -d "$2" ] || die "$2 is a directory"
   [ -L "$2" ] || [ ! -e "$2" ] || { [ "${7-}" = force ] && [ -f "$2" ]; } ||
@@ -180,7 +185,8 @@ symlink_remove() {
   rm -f -- "$2"
   changed "$1"
 }
-""")
+""",
+    )
 
 
 _PROBE = r"""

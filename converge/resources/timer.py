@@ -35,7 +35,10 @@ class Timer(Owned):
     """
 
     key: ClassVar[str] = "timer"
-    library: ClassVar[str | tuple[str, ...]] = (EMIT, SHELL, r"""
+    library: ClassVar[str | tuple[str, ...]] = (
+        EMIT,
+        SHELL,
+        r"""
 timer_calendar() {
   [ -d /run/systemd/system ] || die "systemd does not run here"
   command -v systemd-analyze >/dev/null || return 0
@@ -56,7 +59,8 @@ timer_settle() { # timer, service, enabled
     no:active) owned_arm; systemctl stop -- "$1" || die "cannot stop $1" ;;
   esac
 }
-""")
+""",
+    )
     look_library: ClassVar[str] = LOOK
 
     timer: UnitName
@@ -215,11 +219,13 @@ timer_settle() { # timer, service, enabled
             "AccuracySec": (self.accuracy,) if self.accuracy else (),
             "Unit": (self.service,),
         }
-        return render({
-            "Unit": {"Description": (f"Starts {self.service}",)},
-            "Timer": given,
-            "Install": {"WantedBy": ("timers.target",)},
-        })
+        return render(
+            {
+                "Unit": {"Description": (f"Starts {self.service}",)},
+                "Timer": given,
+                "Install": {"WantedBy": ("timers.target",)},
+            }
+        )
 
     def look(self, number: int, context: Context) -> str:
         seen = f"unit_see {number} {quote(self.timer + '.timer')} ''"
@@ -245,8 +251,11 @@ timer_settle() { # timer, service, enabled
         enabled = "yes" if state.get("UnitFileState") == "enabled" else "no"
         running = "yes" if state.get("ActiveState") == "active" else "no"
         reload = "due" if state.get("NeedDaemonReload") == "yes" else ""
-        return [*differs("enabled", enabled, now), *differs("waiting", running, now),
-                *differs("daemon-reload", reload, "")]
+        return [
+            *differs("enabled", enabled, now),
+            *differs("waiting", running, now),
+            *differs("daemon-reload", reload, ""),
+        ]
 
     def before(self, context: Context) -> str:
         timer = quote(f"{self.timer}.timer")

@@ -206,8 +206,11 @@ class Unit(Owned):
             raise ValueError("a unit that is to be absent has nothing else")
         if not self.absent and len(given) != 1:
             raise ValueError("say what the unit holds: content or sections, one of them")
-        if not self.absent and self.drop_in is None and self.unit.endswith(".service") and (
-            "Service" not in (self.sections or read(self.content or "[Service]"))
+        if (
+            not self.absent
+            and self.drop_in is None
+            and self.unit.endswith(".service")
+            and ("Service" not in (self.sections or read(self.content or "[Service]")))
         ):
             raise ValueError(f"{self.unit} has no [Service] section")
         return self

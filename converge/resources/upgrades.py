@@ -41,7 +41,10 @@ class UnattendedUpgrades(Owned):
     """
 
     key: ClassVar[str] = "unattended_upgrades"
-    library: ClassVar[str | tuple[str, ...]] = (EMIT, *Package.libraries(), r"""
+    library: ClassVar[str | tuple[str, ...]] = (
+        EMIT,
+        *Package.libraries(),
+        r"""
 upgrades_timers() {
   [ -d /run/systemd/system ] || return 0
   for unit in apt-daily.service apt-daily-upgrade.service; do
@@ -56,7 +59,8 @@ upgrades_timers() {
     systemctl enable --now "$unit" || die "cannot enable $unit"
   done
 }
-""")
+""",
+    )
 
     unattended_upgrades: Literal["security", "all", "off"] = "security"
     reboot: str | None = None
@@ -132,8 +136,10 @@ upgrades_timers() {
     @property
     def settings(self) -> dict[str, str]:
         days = str(self.every) if self.on else "0"
-        found = {"APT::Periodic::Update-Package-Lists": days,
-                 "APT::Periodic::Unattended-Upgrade": days}
+        found = {
+            "APT::Periodic::Update-Package-Lists": days,
+            "APT::Periodic::Unattended-Upgrade": days,
+        }
         if self.on:
             found |= {
                 "Unattended-Upgrade::Automatic-Reboot": _true(self.reboot is not None),
@@ -151,8 +157,10 @@ upgrades_timers() {
             names = [*_ORIGINS["security"]]
             if self.unattended_upgrades == "all":
                 names = [*_ORIGINS["all"], *names]
-            for key, values in (("Origins-Pattern", [*names, *self.origins]),
-                                ("Package-Blacklist", list(self.blacklist))):
+            for key, values in (
+                ("Origins-Pattern", [*names, *self.origins]),
+                ("Package-Blacklist", list(self.blacklist)),
+            ):
                 # apt adds to lists: what earlier files put in goes first.
                 lines.append(f"#clear Unattended-Upgrade::{key};")
                 body = "".join(f'  "{value}";\n' for value in values)
@@ -178,8 +186,8 @@ upgrades_timers() {
             f"command -v apt-config >/dev/null || {{ echo 'live {number} lacks yes'; return 0; }}\n"
             f"[ -x /usr/bin/unattended-upgrade ] && echo 'live {number} package yes'\n"
             f"apt-config dump --format '%f %v%n' {keys} 2>/dev/null |"
-            f" while read -r key value; do echo \"live {number} $key $value\"; done\n"
-            f"[ ! -d /run/systemd/system ] || echo \"live {number} timers"
+            f' while read -r key value; do echo "live {number} $key $value"; done\n'
+            f'[ ! -d /run/systemd/system ] || echo "live {number} timers'
             " $({ systemctl is-enabled apt-daily.timer apt-daily-upgrade.timer apt-daily.service"
             " apt-daily-upgrade.service; systemctl is-active apt-daily.timer apt-daily-upgrade.timer"
             "; } </dev/null 2>/dev/null | tr '\\n' ' ')\""
@@ -192,13 +200,17 @@ upgrades_timers() {
         if found.kind == "file" and found.content == self.text.encode():
             for key, value in self.settings.items():
                 if state.get(key) != value:
-                    return f"{key} is {state.get(key)!r}: a later file in /etc/apt/apt.conf.d sets it"
+                    return (
+                        f"{key} is {state.get(key)!r}: a later file in /etc/apt/apt.conf.d sets it"
+                    )
         return ""
 
     def drift(self, state: OwnedState, around: Around) -> list[FieldChange]:
         fields: list[FieldChange] = []
         if self.on:
-            fields += differs("package", "" if not state.get("package") else "installed", "installed")
+            fields += differs(
+                "package", "" if not state.get("package") else "installed", "installed"
+            )
             if self.timers and "timers" in state.live:
                 fields += differs("timers", state.get("timers"), _TIMERS)
         return fields
@@ -214,7 +226,8 @@ upgrades_timers() {
             "if [ ! -x /usr/bin/unattended-upgrade ]; then (\n"
             + Package.emit([Item(item.index, package, PackageState("absent"))], context)
             + "\n) fi\n"
-            for item in items if item.resource.on
+            for item in items
+            if item.resource.on
         )
         return install + super().emit(items, context)
 

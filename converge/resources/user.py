@@ -153,7 +153,7 @@ class User(Resource):
         lines = [PROBE]
         for chunk in chunks(names, [len(name) + 3 for name in names]):
             lines.append(f"user_look {words(chunk)}")
-            lines.append("users=\"$users$found\n\"")
+            lines.append('users="$users$found\n"')
         lines.append("user_groups")
         for number, resource in enumerate(resources):
             if resource.authorized_keys is not None:
@@ -273,8 +273,9 @@ class User(Resource):
             if merged != (state.keys or b""):
                 fields.append(keys_field(state.keys or b"", merged))
             elif not state.keys_rights and merged:
-                fields.append(FieldChange(
-                    field="authorized_keys", before="not the user's own", after="0600"))
+                fields.append(
+                    FieldChange(field="authorized_keys", before="not the user's own", after="0600")
+                )
         if self.makes_home and not state.home_there and self.authorized_keys:
             fields.append(FieldChange(field="home", before=None, after=self.home or state.home))
         if not fields:
@@ -325,9 +326,9 @@ def _emit(item: Item[User]) -> str:
         before = state.keys or b""
         after = user._merged(state)
         if after != before or not state.keys_rights:
-            lines.append(write_keys(
-                item.index, state.keys, after, exclusive=user.authorized_keys_exclusive
-            ))
+            lines.append(
+                write_keys(item.index, state.keys, after, exclusive=user.authorized_keys_exclusive)
+            )
     return "\n".join(lines)
 
 

@@ -60,8 +60,9 @@ def artifact(value: str) -> str:
     """A path on the controller, relative to the spec's folder and inside it."""
     text(value)
     if not value or value.startswith("/") or ".." in value.split("/"):
-        raise ValueError(f"{value!r} is no path inside the spec's folder: write it relative, as"
-                         " files/motd")
+        raise ValueError(
+            f"{value!r} is no path inside the spec's folder: write it relative, as files/motd"
+        )
     return posixpath.normpath(value)
 
 

@@ -34,9 +34,7 @@ async def test_controller_killed_then_the_same_run_is_read_on(scratch, slow_disk
     stuck.wait()
     seen: list[Progress] = []
     wanted = [File(str(scratch.path / "out"), content="x")]
-    again = asyncio.create_task(
-        apply(scratch.host, wanted, run_id="r1", on_progress=seen.append)
-    )
+    again = asyncio.create_task(apply(scratch.host, wanted, run_id="r1", on_progress=seen.append))
     unit = scratch.pid("r1")
     await scratch.until(lambda: seen, "what it works at is told before it is done")
     slow_disk.let_through()
@@ -45,7 +43,9 @@ async def test_controller_killed_then_the_same_run_is_read_on(scratch, slow_disk
     assert scratch.pid("r1") == unit, "a second unit was started"
     assert b" start 0" in scratch.journal("r1") and not scratch.journal("r1", 2)
     assert [(p.resource, p.done, p.working) for p in seen] == [
-        (wanted[0].id, 0, True), (wanted[0].id, 1, False)]
+        (wanted[0].id, 0, True),
+        (wanted[0].id, 1, False),
+    ]
 
 
 async def test_a_run_that_ended_hands_back_its_result_and_is_not_run_again(scratch):
@@ -92,9 +92,7 @@ async def test_what_was_planned_before_another_run_ended_is_planned_again(
     assert report.ok and not report.changed and report.passes == 0
 
 
-async def test_unit_killed_in_mid_step_then_another_pass_of_the_same_run(
-    scratch, slow_disk, stuck
-):
+async def test_unit_killed_in_mid_step_then_another_pass_of_the_same_run(scratch, slow_disk, stuck):
     os.killpg(stuck.pid, signal.SIGKILL)
     stuck.wait()
     os.killpg(scratch.pid("r1"), signal.SIGKILL)
@@ -165,8 +163,6 @@ async def test_many_runs_leave_the_last_forty(scratch):
     await apply(scratch.host, [File(str(scratch.path / "out"), content="x")], run_id="new")
     left = {p.name for p in runs.iterdir()}
     assert len(left) == 40 and {"new", "old59"} <= left and "old0" not in left
-
-
 
 
 async def test_the_same_run_started_twice_at_once_is_one_unit(scratch, slow_disk, monkeypatch):

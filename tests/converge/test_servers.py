@@ -99,9 +99,11 @@ async def test_a_web_server_from_nothing_then_nothing_to_do(server):
     page = on(server, f'bash -c "{ask}"')
     assert page.endswith(PAGE.strip()), page
     assert on(server, "cat /etc/app.key; stat -c ' %a %U' /etc/app.key") == (
-        "tr0ub4dor-and-3 400 deploy")
+        "tr0ub4dor-and-3 400 deploy"
+    )
     assert on(server, "cat ~deploy/.ssh/authorized_keys; stat -c '%a %U' ~deploy/.ssh") == (
-        f"{KEY}\n700 deploy")
+        f"{KEY}\n700 deploy"
+    )
     assert on(server, "grep -rl tr0ub4dor /var/lib/converge /run/converge || :") == ""
     assert (await plan(host, wanted, secrets=secrets)).empty
     again = await apply(host, wanted, secrets=secrets)
@@ -115,8 +117,11 @@ async def test_a_change_reloads_and_a_trigger_outlives_a_failure(server):
 
     def wanted(text: str):
         site = File(path, content=text)
-        return [Package("nginx-light"), site,
-                Service("nginx", running=True, on_change=[site], action="reload")]
+        return [
+            Package("nginx-light"),
+            site,
+            Service("nginx", running=True, on_change=[site], action="reload"),
+        ]
 
     await apply(host, wanted("server { listen 8080; }\n"))
     pid = on(server, "systemctl show -p MainPID --value nginx")
@@ -138,15 +143,23 @@ async def test_a_change_reloads_and_a_trigger_outlives_a_failure(server):
 
 async def test_one_bad_package_does_not_take_the_others_along(bookworm):
     host = host_of(bookworm)
-    report = await apply(host, [
-        Package("hello"),
-        Package("no-such-package"),
-        Package("hello-traditional", absent=True),
-        File("/srv/needs", content="x", needs=["package:no-such-package"]),
-        File("/srv/free", content="x"),
-    ])
+    report = await apply(
+        host,
+        [
+            Package("hello"),
+            Package("no-such-package"),
+            Package("hello-traditional", absent=True),
+            File("/srv/needs", content="x", needs=["package:no-such-package"]),
+            File("/srv/free", content="x"),
+        ],
+    )
     assert [o.status for o in report.outcomes] == [
-        "changed", "failed", "unchanged", "skipped", "changed"], report.render()
+        "changed",
+        "failed",
+        "unchanged",
+        "skipped",
+        "changed",
+    ], report.render()
     assert "no-such-package" in report.outcomes[1].output
     gone = await apply(host, [Package("hello", purge=True)])
     assert gone.ok and gone.changed and on(bookworm, "command -v hello || :") == ""
@@ -156,34 +169,50 @@ async def test_accounts_changed_and_removed(bookworm):
     host = host_of(bookworm)
     other = KEY.replace("MEBQY", "MEBQZ").replace("deploy@", "other@")
     first = [
-        User("ops", uid=4242, group="staff", groups=["adm", "fresh"], comment="Ops \\ team",
-             authorized_keys=[KEY], authorized_keys_exclusive=True),
+        User(
+            "ops",
+            uid=4242,
+            group="staff",
+            groups=["adm", "fresh"],
+            comment="Ops \\ team",
+            authorized_keys=[KEY],
+            authorized_keys_exclusive=True,
+        ),
         File("/home/ops/notes/a", owner="ops", content="x"),
         User("daemon1", system=True, home="/srv/daemon1"),
     ]
     assert (await apply(host, first)).ok
-    assert on(bookworm, "id ops; stat -c %U /home/ops/notes").startswith("uid=4242(ops) gid=50(staff)")
+    assert on(bookworm, "id ops; stat -c %U /home/ops/notes").startswith(
+        "uid=4242(ops) gid=50(staff)"
+    )
     on(bookworm, f"echo '{other}' >>/home/ops/.ssh/authorized_keys; chown root /home/ops/.ssh")
     shown = await plan(host, first)
     assert [c.resource for c in shown.changes] == ["user:ops"], shown.render()
     assert (await apply(host, first)).ok and (await plan(host, first)).empty
     assert on(bookworm, "cat /home/ops/.ssh/authorized_keys") == KEY
     second = [
-        User("ops", shell="/bin/sh", groups=["adm"], groups_exclusive=True,
-             authorized_keys=[other]),
+        User(
+            "ops", shell="/bin/sh", groups=["adm"], groups_exclusive=True, authorized_keys=[other]
+        ),
         User("daemon1", absent=True),
     ]
     assert (await apply(host, second)).ok and (await plan(host, second)).empty
     assert on(bookworm, "id -Gn ops; cat /home/ops/.ssh/authorized_keys").splitlines() == [
-        "staff adm", KEY, other]
+        "staff adm",
+        KEY,
+        other,
+    ]
     assert (await apply(host, [User("ops", absent=True, purge_home=True)])).ok
     assert on(bookworm, "ls -d /home/ops || :") == ""
 
 
 async def test_links_in_a_home_lead_root_nowhere(bookworm):
     host = host_of(bookworm)
-    on(bookworm, "useradd -m mallory; mkdir /root/trap;"
-       " ln -s /root/trap /home/mallory/.ssh; chown -h mallory /home/mallory/.ssh")
+    on(
+        bookworm,
+        "useradd -m mallory; mkdir /root/trap;"
+        " ln -s /root/trap /home/mallory/.ssh; chown -h mallory /home/mallory/.ssh",
+    )
     report = await apply(host, [User("mallory", authorized_keys=[KEY])])
     assert not report.ok and "symbolic link" in report.outcomes[0].because, report.render()
     assert on(bookworm, "ls /root/trap; userdel -r mallory 2>/dev/null; rm -r /root/trap") == ""
@@ -198,8 +227,14 @@ async def started(machine, run: str, wanted: list, scratch):
         f"asyncio.run(apply(host, wanted, run_id={run!r}))\n"
     )
     await scratch.until(
-        lambda: on(machine, f"grep -c ' start 0' /var/lib/converge/runs/{run}/journal.1 || :",
-                   check=False) == "1",
+        lambda: (
+            on(
+                machine,
+                f"grep -c ' start 0' /var/lib/converge/runs/{run}/journal.1 || :",
+                check=False,
+            )
+            == "1"
+        ),
         "the unit is in its first step",
     )
     return process
@@ -215,8 +250,11 @@ def _as_plan(host: Host, wanted: list) -> str:
 def held_apt(bookworm):
     """apt-get waits, in the middle of its work, until it is let go."""
     hook = "while [ -e /run/hold ]; do sleep 0.1; done"
-    on(bookworm, "touch /run/hold;"
-       f""" echo 'DPkg::Pre-Invoke {{"{hook}";}};' >/etc/apt/apt.conf.d/99hold""")
+    on(
+        bookworm,
+        "touch /run/hold;"
+        f""" echo 'DPkg::Pre-Invoke {{"{hook}";}};' >/etc/apt/apt.conf.d/99hold""",
+    )
     yield lambda: on(bookworm, "rm -f /run/hold")
     on(bookworm, "rm -f /run/hold /etc/apt/apt.conf.d/99hold")
 
@@ -272,9 +310,12 @@ async def test_abort_stops_apt_and_the_next_run_mends_it(bookworm, scratch, held
 
 async def test_sudo_with_and_without_a_password(bookworm):
     on(bookworm, "command -v sudo >/dev/null || apt-get install -y -q sudo >/dev/null 2>&1")
-    on(bookworm, "useradd -m -s /bin/bash admin; install -d -o admin -m 700 /home/admin/.ssh;"
-       " install -o admin -m 600 /root/.ssh/authorized_keys /home/admin/.ssh/ ;"
-       " echo 'admin:correct horse' | chpasswd; echo 'admin ALL=(ALL) ALL' >/etc/sudoers.d/admin")
+    on(
+        bookworm,
+        "useradd -m -s /bin/bash admin; install -d -o admin -m 700 /home/admin/.ssh;"
+        " install -o admin -m 600 /root/.ssh/authorized_keys /home/admin/.ssh/ ;"
+        " echo 'admin:correct horse' | chpasswd; echo 'admin ALL=(ALL) ALL' >/etc/sudoers.d/admin",
+    )
     wanted = [File("/etc/by-admin", content="x\n", mode="0600")]
     with pytest.raises(SudoRefused, match="asks for a password"):
         await plan(host_of(bookworm, user="admin", sudo=True), wanted)
@@ -315,8 +356,16 @@ async def test_connection_cut_while_following(bookworm, scratch, held_apt):
     wanted = [Package("toilet")]
     task = asyncio.create_task(apply(host_of(bookworm), wanted, run_id="cut", reconnects=5))
     await scratch.until(
-        lambda: on(bookworm, "grep -c ' start 0' /var/lib/converge/runs/cut/journal.1 || :",
-                   check=False) == "1", "the unit is in its first step")
+        lambda: (
+            on(
+                bookworm,
+                "grep -c ' start 0' /var/lib/converge/runs/cut/journal.1 || :",
+                check=False,
+            )
+            == "1"
+        ),
+        "the unit is in its first step",
+    )
     for slot in pool().slots.values():
         slot.connection.result().abort()
     held_apt()

@@ -91,39 +91,68 @@ async def failed(machine, resource, *around):
 
 
 async def test_identity(server):
-    await settled(server, [
-        Hostname("web1"), Timezone("Europe/Berlin"),
-        HostsEntry("10.9.8.7", names=["db1", "db1.internal"]), HostsEntry("fd00::7", names=["six"]),
-    ])
+    await settled(
+        server,
+        [
+            Hostname("web1"),
+            Timezone("Europe/Berlin"),
+            HostsEntry("10.9.8.7", names=["db1", "db1.internal"]),
+            HostsEntry("fd00::7", names=["six"]),
+        ],
+    )
     assert on(server, "hostname; cat /etc/hostname; date +%Z").split() == [
-        "web1", "web1", on(server, "TZ=Europe/Berlin date +%Z")]
+        "web1",
+        "web1",
+        on(server, "TZ=Europe/Berlin date +%Z"),
+    ]
     assert on(server, "getent hosts db1").split()[0] == "10.9.8.7"
-    on(server, "hostname elsewhere; ln -sf /usr/share/zoneinfo/Etc/UTC /etc/localtime;"
-       " echo '10.9.8.7 stray' >>/etc/hosts")
-    drifted = await plan(host_of(server), [Hostname("web1"), Timezone("Europe/Berlin"),
-                                           HostsEntry("10.9.8.7", names=["db1"])])
+    on(
+        server,
+        "hostname elsewhere; ln -sf /usr/share/zoneinfo/Etc/UTC /etc/localtime;"
+        " echo '10.9.8.7 stray' >>/etc/hosts",
+    )
+    drifted = await plan(
+        host_of(server),
+        [Hostname("web1"), Timezone("Europe/Berlin"), HostsEntry("10.9.8.7", names=["db1"])],
+    )
     assert len(drifted.changes) == 3, drifted.render()
-    done = await settled(server, [Hostname("web2"), Timezone("America/Lima"),
-                                  HostsEntry("10.9.8.7", names=["db2"]),
-                                  HostsEntry("fd00::7", absent=True)])
+    done = await settled(
+        server,
+        [
+            Hostname("web2"),
+            Timezone("America/Lima"),
+            HostsEntry("10.9.8.7", names=["db2"]),
+            HostsEntry("fd00::7", absent=True),
+        ],
+    )
     assert {o.status for o in done.values()} == {"changed"}
-    assert on(server, "grep -c '^10.9.8.7' /etc/hosts; grep -c six /etc/hosts; grep -c localhost"
-                      " /etc/hosts") == "1\n0\n2"
+    assert (
+        on(
+            server,
+            "grep -c '^10.9.8.7' /etc/hosts; grep -c six /etc/hosts; grep -c localhost /etc/hosts",
+        )
+        == "1\n0\n2"
+    )
     assert "no zone Mars/Base" in await failed(server, Timezone("Mars/Base"))
 
 
 async def test_kernel(bookworm):
     key = "net.ipv4.conf.all.log_martians"
-    await settled(bookworm, [Sysctl(key, value=1), Sysctl("vm.dirty_ratio", value=33, runtime=False)])
+    await settled(
+        bookworm, [Sysctl(key, value=1), Sysctl("vm.dirty_ratio", value=33, runtime=False)]
+    )
     assert on(bookworm, f"sysctl -n {key}; cat /etc/sysctl.d/zz-vm-dirty_ratio.conf") == (
-        "1\nvm/dirty_ratio = 33")
+        "1\nvm/dirty_ratio = 33"
+    )
     on(bookworm, f"sysctl -qw {key}=0")
     done = await settled(bookworm, [Sysctl(key, value=1)])
     assert done[f"sysctl:{key}"].status == "changed"
     await settled(bookworm, [Sysctl(key, absent=True), Sysctl("vm.dirty_ratio", absent=True)])
     assert on(bookworm, "ls /etc/sysctl.d/zz-* 2>/dev/null || :") == ""
     # What a container may not do is told before anything is tried.
-    assert "read-only in this container" in await failed(bookworm, Sysctl("vm.swappiness", value=17))
+    assert "read-only in this container" in await failed(
+        bookworm, Sysctl("vm.swappiness", value=17)
+    )
     assert "a container cannot load" in await failed(bookworm, KernelModule("dummy_of_ours"))
     assert "refuses" in await failed(bookworm, Sysctl("net.ipv4.ip_forward", value="a lot"))
     assert "no such parameter" in await failed(bookworm, Sysctl("net.ipv4.ip_forwards", value=1))
@@ -134,16 +163,20 @@ async def test_mounts_and_swap(bookworm):
     cache = {"source": "tmpfs", "fstype": "tmpfs"}
     bind = {"source": "/srv/real", "fstype": "none"}
     wanted = [
-        File("/srv/real/x", content="x\n"), File("/srv/other/x", content="other\n"),
+        File("/srv/real/x", content="x\n"),
+        File("/srv/other/x", content="other\n"),
         Mount("/srv/ca che", options=["size=5M", "nosuid"], **cache),
         Mount("/srv/bound", options=["bind", "ro"], **bind),
         Swap("/swapfile", size="8M", active=False),
     ]
     await settled(bookworm, wanted)
-    assert on(bookworm, "stat -f -c %T '/srv/ca che'; cat /srv/bound/x; touch /srv/bound/y 2>&1 || :"
-              ).split("\n")[:2] == ["tmpfs", "x"]
-    assert on(bookworm, "ls /srv/bound; stat -c '%a %s' /swapfile; blkid -o value -s TYPE /swapfile"
-              ) == "x\n600 8388608\nswap"
+    assert on(
+        bookworm, "stat -f -c %T '/srv/ca che'; cat /srv/bound/x; touch /srv/bound/y 2>&1 || :"
+    ).split("\n")[:2] == ["tmpfs", "x"]
+    assert (
+        on(bookworm, "ls /srv/bound; stat -c '%a %s' /swapfile; blkid -o value -s TYPE /swapfile")
+        == "x\n600 8388608\nswap"
+    )
     assert on(bookworm, "findmnt --verify >/dev/null && grep -c srv /etc/fstab") == "2"
     on(bookworm, "touch '/srv/ca che/kept'; umount /srv/bound")
     changed = [
@@ -153,23 +186,35 @@ async def test_mounts_and_swap(bookworm):
         Swap("/swapfile", size="9M", active=False),
     ]
     await settled(bookworm, changed)
-    assert on(bookworm, "ls '/srv/ca che'; cat /srv/bound/x; touch /srv/bound/y; ls /srv/other") == (
-        "kept\nother\nx\ny"), "remounted in place, and bound anew"
+    assert on(
+        bookworm, "ls '/srv/ca che'; cat /srv/bound/x; touch /srv/bound/y; ls /srv/other"
+    ) == ("kept\nother\nx\ny"), "remounted in place, and bound anew"
     on(bookworm, "systemd-run -q --unit holder -p WorkingDirectory='/srv/ca che' sleep 600")
     assert "in use" in await failed(bookworm, Mount("/srv/ca che", absent=True))
     on(bookworm, "systemctl stop holder")
-    await settled(bookworm, [Mount("/srv/ca che", absent=True), Mount("/srv/bound", absent=True),
-                           Swap("/swapfile", absent=True)])
-    assert on(bookworm, "grep -c srv /etc/fstab; grep -c /srv /proc/mounts; ls /swapfile 2>&1 || :"
-              ).startswith("0\n0")
+    await settled(
+        bookworm,
+        [
+            Mount("/srv/ca che", absent=True),
+            Mount("/srv/bound", absent=True),
+            Swap("/swapfile", absent=True),
+        ],
+    )
+    assert on(
+        bookworm, "grep -c srv /etc/fstab; grep -c /srv /proc/mounts; ls /swapfile 2>&1 || :"
+    ).startswith("0\n0")
     assert "a container cannot turn swap on" in await failed(bookworm, Swap("/swapfile", size="8M"))
     assert "cannot mount" in await failed(bookworm, Mount("/srv/n", source="x", fstype="nosuchfs"))
 
 
 def app(text: str, **more) -> Unit:
-    return Unit("app.service", sections={
-        "Service": {"ExecStart": f"/bin/sh -c '{text}'", **more},
-        "Install": {"WantedBy": "multi-user.target"}})
+    return Unit(
+        "app.service",
+        sections={
+            "Service": {"ExecStart": f"/bin/sh -c '{text}'", **more},
+            "Install": {"WantedBy": "multi-user.target"},
+        },
+    )
 
 
 async def test_units_and_services(bookworm):
@@ -180,8 +225,9 @@ async def test_units_and_services(bookworm):
     await settled(bookworm, [service, app("sleep 1002")])
     assert on(bookworm, "systemctl show -p MainPID --value app") != first
     assert "1002" in on(bookworm, "systemctl status app")
-    drop = Unit("app.service", drop_in="limits", sections={"Service": {"LimitNOFILE": 777}},
-                restart=True)
+    drop = Unit(
+        "app.service", drop_in="limits", sections={"Service": {"LimitNOFILE": 777}}, restart=True
+    )
     await settled(bookworm, [service, app("sleep 1002"), drop])
     pid = on(bookworm, "systemctl show -p MainPID --value app")
     assert "777" in on(bookworm, f"grep 'open files' /proc/{pid}/limits")
@@ -191,8 +237,14 @@ async def test_units_and_services(bookworm):
     why = await failed(bookworm, Unit("odd.service", content="[Service]\nType=oneshot\n"))
     assert "systemd refuses odd.service" in why
     await settled(bookworm, [Service("app", masked=False, running=False, enabled=False)])
-    await settled(bookworm, [Unit("app.service", drop_in="limits", absent=True),
-                           Unit("app.service", absent=True), Unit("odd.service", absent=True)])
+    await settled(
+        bookworm,
+        [
+            Unit("app.service", drop_in="limits", absent=True),
+            Unit("app.service", absent=True),
+            Unit("odd.service", absent=True),
+        ],
+    )
     assert on(bookworm, "systemctl show -p LoadState --value app") == "not-found"
     await settled(bookworm, [Service("app", masked=True)])
     assert on(bookworm, "systemctl is-enabled app || :") == "masked"
@@ -219,8 +271,13 @@ async def test_a_service_that_dies_right_after_its_start_has_not_started(bookwor
 
 
 async def test_timers(bookworm):
-    tick = Timer("tick", command="/bin/sh -c 'echo $A >/root/ticked'", on_calendar=["*-*-* 02:30"],
-                 environment={"A": "b \"c\" 50%"}, randomized_delay="5min")
+    tick = Timer(
+        "tick",
+        command="/bin/sh -c 'echo $A >/root/ticked'",
+        on_calendar=["*-*-* 02:30"],
+        environment={"A": 'b "c" 50%'},
+        randomized_delay="5min",
+    )
     await settled(bookworm, [tick])
     on(bookworm, "systemctl start tick.service")
     assert on(bookworm, "cat /root/ticked; systemctl is-active tick.timer") == 'b "c" 50%\nactive'
@@ -239,23 +296,41 @@ async def test_timers(bookworm):
 
 
 async def test_sudoers_are_live_only_if_sound(bookworm):
-    await settled(bookworm, [
-        Sudoers("daemon", user="daemon", commands=["/usr/bin/id -u"], nopasswd=True)])
-    assert on(bookworm, "runuser -u daemon -- sudo -n /usr/bin/id -u; stat -c '%a' /etc/sudoers.d/daemon"
-              ) == "0\n440"
+    await settled(
+        bookworm, [Sudoers("daemon", user="daemon", commands=["/usr/bin/id -u"], nopasswd=True)]
+    )
+    assert (
+        on(
+            bookworm,
+            "runuser -u daemon -- sudo -n /usr/bin/id -u; stat -c '%a' /etc/sudoers.d/daemon",
+        )
+        == "0\n440"
+    )
     bad = Sudoers("daemon", content="daemon ALL=(ALL oops\n")
     why = await failed(bookworm, bad)
     assert "left as it was" in why
-    assert on(bookworm, "runuser -u daemon -- sudo -n /usr/bin/id -u; ls -A /etc/sudoers.d | grep conv"
-                      " || :") == "0"
+    assert (
+        on(
+            bookworm,
+            "runuser -u daemon -- sudo -n /usr/bin/id -u; ls -A /etc/sudoers.d | grep conv || :",
+        )
+        == "0"
+    )
     await settled(bookworm, [Sudoers("daemon", absent=True)])
     assert "password" in on(bookworm, "runuser -u daemon -- sudo -n /usr/bin/id -u 2>&1 || :")
 
 
 async def test_sshd_settings_hold(server):
-    hard = Sshd("10-hard", settings={
-        "PasswordAuthentication": False, "X11Forwarding": False, "MaxAuthTries": 4,
-        "PermitRootLogin": "prohibit-password", "AcceptEnv": ["LANG", "LC_*"]})
+    hard = Sshd(
+        "10-hard",
+        settings={
+            "PasswordAuthentication": False,
+            "X11Forwarding": False,
+            "MaxAuthTries": 4,
+            "PermitRootLogin": "prohibit-password",
+            "AcceptEnv": ["LANG", "LC_*"],
+        },
+    )
     await settled(server, [hard])
     assert "maxauthtries 4" in on(server, "sshd -T")
     changed = Sshd("10-hard", settings={"MaxAuthTries": 5})
@@ -273,7 +348,9 @@ async def test_the_loaded_ruleset_counts(bookworm):
     await settled(bookworm, [Package("nftables"), Nftables(content=RULES)])
     assert on(bookworm, "systemctl is-enabled nftables") == "enabled"
     on(bookworm, "nft add element inet filter seen '{ 10.0.0.1 }'")
-    assert (await plan(host_of(bookworm), [Nftables(content=RULES)])).empty, "comes and goes by itself"
+    assert (await plan(host_of(bookworm), [Nftables(content=RULES)])).empty, (
+        "comes and goes by itself"
+    )
     on(bookworm, "nft add rule inet filter input tcp dport 8080 accept")
     drifted = await plan(host_of(bookworm), [Nftables(content=RULES)])
     assert "8080" in drifted.render() and drifted.count("update") == 1
@@ -292,28 +369,37 @@ async def test_the_loaded_ruleset_counts(bookworm):
 
 async def test_cron_locale_and_upgrades(server):
     wanted = [
-        Package("cron"), Package("locales"), Cron("job", schedule="@daily", command="date +%s"),
+        Package("cron"),
+        Package("locales"),
+        Cron("job", schedule="@daily", command="date +%s"),
         Locale("de_DE.UTF-8", default=True),
         UnattendedUpgrades("security", reboot="04:30", blacklist=["postgresql-.*"], timers=False),
     ]
     assert "would never run" in await failed(server, wanted[2])
     await settled(server, wanted)
     assert on(server, "LC_ALL=de_DE.UTF-8 date -d 2024-03-01 +%B; cat /etc/default/locale") == (
-        "März\nLANG=de_DE.UTF-8")
+        "März\nLANG=de_DE.UTF-8"
+    )
     shell = "apt-config shell X Unattended-Upgrade::Automatic-Reboot-Time; apt-config dump"
     assert "04:30" in on(server, shell) and "postgresql-.*" in on(server, shell)
     on(server, "unattended-upgrade --dry-run")
-    await settled(server, [
-        Cron("job", schedule="1 2 * * mon", command="x", user="daemon"),
-        Locale("de_DE.UTF-8", absent=True), Locale("C.UTF-8", default=True),
-        UnattendedUpgrades("all", timers=False)])
+    await settled(
+        server,
+        [
+            Cron("job", schedule="1 2 * * mon", command="x", user="daemon"),
+            Locale("de_DE.UTF-8", absent=True),
+            Locale("C.UTF-8", default=True),
+            UnattendedUpgrades("all", timers=False),
+        ],
+    )
     assert on(server, "locale -a | grep -c de_DE; cat /etc/cron.d/job") == "0\n1 2 * * mon daemon x"
     on(server, "echo 'APT::Periodic::Unattended-Upgrade \"0\";' >/etc/apt/apt.conf.d/99late")
     assert "a later file" in await failed(server, UnattendedUpgrades("all", timers=False))
     on(server, "rm /etc/apt/apt.conf.d/99late")
     await settled(server, [Cron("job", absent=True), UnattendedUpgrades("off")])
     assert "neither on the host nor declared" in await failed(
-        server, Cron("job", schedule="@daily", command="x", user="nobody-at-all"))
+        server, Cron("job", schedule="@daily", command="x", user="nobody-at-all")
+    )
 
 
 async def test_postgres(server):
@@ -323,47 +409,74 @@ async def test_postgres(server):
         PostgresRole("readers", login=False),
         PostgresRole("app", password="env://ONE", member_of=["readers"], connection_limit=5),
         PostgresRole(odd, createdb=True),
-        PostgresDatabase("app", owner="app", encoding="UTF8", locale="C.UTF-8",
-                         privileges={"readers": ["connect"], "public": []},
-                         extensions=["pg_trgm"]),
+        PostgresDatabase(
+            "app",
+            owner="app",
+            encoding="UTF8",
+            locale="C.UTF-8",
+            privileges={"readers": ["connect"], "public": []},
+            extensions=["pg_trgm"],
+        ),
         PostgresDatabase(odd, owner=odd, extensions=["plpgsql"]),
     ]
     await settled(server, wanted)
 
     def login(password: str) -> str:
-        return on(server, f"PGPASSWORD={password} psql -h 127.0.0.1 -U app app -Atc"
-                          " 'SELECT current_user' 2>&1 || :")
+        return on(
+            server,
+            f"PGPASSWORD={password} psql -h 127.0.0.1 -U app app -Atc"
+            " 'SELECT current_user' 2>&1 || :",
+        )
 
     assert login("one-long-password") == "app" and "failed" in login("two-long-password")
-    await settled(server, [
-        PostgresRole("app", password="env://TWO", createdb=True),
-        PostgresDatabase("app", owner="postgres", privileges={"readers": ["connect", "create"]})])
+    await settled(
+        server,
+        [
+            PostgresRole("app", password="env://TWO", createdb=True),
+            PostgresDatabase(
+                "app", owner="postgres", privileges={"readers": ["connect", "create"]}
+            ),
+        ],
+    )
     assert login("two-long-password") == "app"
     assert "decided when it is created" in await failed(
-        server, PostgresDatabase("app", encoding="LATIN1"))
+        server, PostgresDatabase("app", encoding="LATIN1")
+    )
     assert "not-there" in await failed(server, PostgresDatabase("more", owner="not-there"))
     assert "depend" in await failed(server, PostgresRole(odd, absent=True))
     on(server, "systemctl stop postgresql@*")
     assert "does not answer" in await failed(server, PostgresRole("later"))
     on(server, "systemctl start postgresql")
-    await settled(server, [PostgresDatabase("app", absent=True), PostgresDatabase(odd, absent=True)])
+    await settled(
+        server, [PostgresDatabase("app", absent=True), PostgresDatabase(odd, absent=True)]
+    )
     await settled(server, [PostgresRole(name, absent=True) for name in ("app", "readers", odd)])
-    leak = on(server, "grep -rlE 'long-password|SCRAM-SHA-256[$]' /var/lib/converge /run/converge"
-                      " /var/log/postgresql || :")
+    leak = on(
+        server,
+        "grep -rlE 'long-password|SCRAM-SHA-256[$]' /var/lib/converge /run/converge"
+        " /var/log/postgresql || :",
+    )
     assert leak == "", leak
 
 
 async def test_commands_run_once_and_say_what_they_printed(bookworm):
-    make = Command("make it", run="id -un; pwd; echo \"$A $T\"; date +%N >>$HOME/made",
-                   creates="/var/lib/made/made", user="maker", cwd="/var/lib/made",
-                   environment={"A": "a'b"}, secrets_environment={"T": "env://ONE"})
+    make = Command(
+        "make it",
+        run='id -un; pwd; echo "$A $T"; date +%N >>$HOME/made',
+        creates="/var/lib/made/made",
+        user="maker",
+        cwd="/var/lib/made",
+        environment={"A": "a'b"},
+        secrets_environment={"T": "env://ONE"},
+    )
     on(bookworm, "useradd -d /var/lib/made -m maker")
     done = await settled(bookworm, [make])
     assert done[make.id].output == "maker\n/var/lib/made\na'b (secret)"
     again = await apply(host_of(bookworm), [make], secrets=SECRETS.__getitem__)
     assert not again.changed and on(bookworm, "wc -l </var/lib/made/made") == "1"
-    gate = Command("gate", run="touch /root/gate", unless="test -e /root/gate",
-                   onlyif="test -e /root/asked")
+    gate = Command(
+        "gate", run="touch /root/gate", unless="test -e /root/gate", onlyif="test -e /root/asked"
+    )
     assert (await settled(bookworm, [gate]))[gate.id].status == "unchanged"
     on(bookworm, "touch /root/asked")
     assert (await settled(bookworm, [gate]))[gate.id].status == "changed"

@@ -50,80 +50,111 @@ ITEMS = TypeAdapter(list[AnyResource])
 AFTER = Around(packages=("package:x",))
 
 
-@pytest.mark.parametrize(("item", "message"), [
-    ({"service": "x", "masked": True, "running": True}, "neither run nor be enabled"),
-    ({"unit": "app", "content": "[Service]\n"}, "write app.service"),
-    ({"unit": "app.service"}, "content or sections"),
-    ({"unit": "app.service", "content": "ExecStart=/x"}, "line 1: 'ExecStart=/x' stands before"),
-    ({"unit": "app.service", "content": "[Service]\nExecStart /x"}, "line 2: 'ExecStart /x' is no"),
-    ({"unit": "app.service", "content": "[Unit]\nDescription=x"}, "no [Service] section"),
-    ({"unit": "app.service", "sections": {"Service": {"Exec\nStart": "x"}}}, "no setting"),
-    ({"unit": "app.service", "sections": {"Service": {"ExecStart": "x\ny"}}}, "more than one line"),
-    ({"unit": "app.service", "drop_in": "../x", "content": "[Service]"}, "no name for a drop-in"),
-    ({"timer": "x", "command": "/bin/true"}, "say when"),
-    ({"timer": "x", "command": "true", "on_calendar": "daily"}, "full path"),
-    ({"timer": "x", "on_calendar": "daily; rm"}, "no calendar time"),
-    ({"timer": "x", "on_boot": "soon"}, "no time span"),
-    ({"timer": "x", "on_calendar": "daily", "user": "root"}, "belong to a command"),
-    ({"sysctl": "vm", "value": 1}, "no kernel parameter"),
-    ({"sysctl": "../../etc/passwd", "value": 1}, "no kernel parameter"),
-    ({"sysctl": "net/../vm/x", "value": 1}, "no kernel parameter"),
-    ({"sysctl": "vm.swappiness", "value": True}, "write 1 or 0"),
-    ({"sysctl": "vm.swappiness", "value": "1\n2"}, "one line"),
-    ({"sysctl": "vm.swappiness"}, "say the value"),
-    ({"kernel_module": "a/b"}, "no kernel module"),
-    ({"kernel_module": "x", "options": "a=1\ninstall x /bin/sh"}, "one line"),
-    ({"kernel_module": "x", "absent": True, "blacklisted": True}, "exclude each other"),
-    ({"mount": "/srv/x"}, "a source and an fstype"),
-    ({"mount": "/srv/x", "source": "a", "fstype": "tmpfs", "options": ["a b"]}, "without blanks"),
-    ({"mount": "/srv/x", "source": "a", "fstype": "tmpfs", "options": ["a,b"]}, "without blanks"),
-    ({"mount": "/srv/x", "source": "-a", "fstype": "tmpfs"}, "cannot stand in /etc/fstab"),
-    ({"swap": "/swap", "size": "1K"}, "no size of swap"),
-    ({"swap": "/swap", "size": "much"}, "no size of swap"),
-    ({"hostname": "-x"}, "no host name"),
-    ({"hostname": "a_b"}, "no host name"),
-    ({"hosts_entry": "localhost", "names": ["x"]}, "no address"),
-    ({"hosts_entry": "127.0.0.1", "names": ["x"]}, "must keep the name localhost"),
-    ({"hosts_entry": "10.0.0.1", "names": ["a b"]}, "no host name"),
-    ({"hosts_entry": "10.0.0.1"}, "which names"),
-    ({"timezone": "../../etc/shadow"}, "no time zone"),
-    ({"locale": "x;y"}, "no locale"),
-    ({"locale": "C.UTF-8", "absent": True}, "cannot be removed"),
-    ({"cron": "a.b", "schedule": "@daily", "command": "x"}, "no dots"),
-    ({"cron": "a", "schedule": "* * * *", "command": "x"}, "has 4 fields"),
-    ({"cron": "a", "schedule": "60 * * * *", "command": "x"}, "minute '60' is not within 0 to 59"),
-    ({"cron": "a", "schedule": "* * 0 * *", "command": "x"}, "day of month '0'"),
-    ({"cron": "a", "schedule": "5-1 * * * *", "command": "x"}, "runs backwards"),
-    ({"cron": "a", "schedule": "5/5 * * * *", "command": "x"}, "a step needs a range"),
-    ({"cron": "a", "schedule": "*/0 * * * *", "command": "x"}, "the step"),
-    ({"cron": "a", "schedule": "@often", "command": "x"}, "@hourly"),
-    ({"cron": "a", "schedule": "@daily", "command": "x\n* * * * * root y"}, "one line"),
-    ({"sudoers": "a.b", "user": "x"}, "no dots"),
-    ({"sudoers": "a"}, "say for whom"),
-    ({"sudoers": "a", "user": "x", "commands": ["systemctl"]}, "full path"),
-    ({"sudoers": "a", "user": "x", "commands": ["/bin/a\nroot ALL=(ALL) ALL"]}, "full path"),
-    ({"sudoers": "a", "user": "x", "runas": "a b"}, "names nobody"),
-    ({"nftables": "/tmp/x", "content": "x"}, "below /etc"),
-    ({"nftables": "/etc/nftables.conf"}, "give the content"),
-    ({"sshd": "a/b", "settings": {"Port": 22}}, "no name for a file"),
-    ({"sshd": "a", "settings": {"Match": "User x"}}, "no setting of sshd"),
-    ({"sshd": "a", "settings": {"Banner": "x\nPermitRootLogin yes"}}, "one line"),
-    ({"sshd": "a"}, "give the settings"),
-    ({"unattended_upgrades": "security", "reboot": "25:00"}, "no time to reboot"),
-    ({"unattended_upgrades": "security", "mail": "a\";x"}, "no address"),
-    ({"unattended_upgrades": "some"}, "'security', 'all' or 'off'"),
-    ({"postgres_role": "pg_monitor"}, "PostgreSQL's own"),
-    ({"postgres_role": "app", "password": "hunter2"}, "not the password"),
-    ({"postgres_role": "x" * 64}, "1 to 63 bytes"),
-    ({"postgres_database": "postgres", "absent": True}, "not removed"),
-    ({"postgres_database": "x", "encoding": "UTF8'; --"}, "no encoding"),
-    ({"command": "x"}, "else it would run each time"),
-    ({"command": " ", "creates": "/x"}, "empty command"),
-    ({"command": "x" * 100_001, "creates": "/x"}, "make it a file"),
-    ({"command": "x", "creates": "/x", "environment": {"a-b": "c"}}, "no name of a variable"),
-    ({"command": "x", "creates": "/x", "environment": {"A": "c"},
-      "secrets_environment": {"A": "env://A"}}, "A is in environment"),
-])
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ({"service": "x", "masked": True, "running": True}, "neither run nor be enabled"),
+        ({"unit": "app", "content": "[Service]\n"}, "write app.service"),
+        ({"unit": "app.service"}, "content or sections"),
+        (
+            {"unit": "app.service", "content": "ExecStart=/x"},
+            "line 1: 'ExecStart=/x' stands before",
+        ),
+        (
+            {"unit": "app.service", "content": "[Service]\nExecStart /x"},
+            "line 2: 'ExecStart /x' is no",
+        ),
+        ({"unit": "app.service", "content": "[Unit]\nDescription=x"}, "no [Service] section"),
+        ({"unit": "app.service", "sections": {"Service": {"Exec\nStart": "x"}}}, "no setting"),
+        (
+            {"unit": "app.service", "sections": {"Service": {"ExecStart": "x\ny"}}},
+            "more than one line",
+        ),
+        (
+            {"unit": "app.service", "drop_in": "../x", "content": "[Service]"},
+            "no name for a drop-in",
+        ),
+        ({"timer": "x", "command": "/bin/true"}, "say when"),
+        ({"timer": "x", "command": "true", "on_calendar": "daily"}, "full path"),
+        ({"timer": "x", "on_calendar": "daily; rm"}, "no calendar time"),
+        ({"timer": "x", "on_boot": "soon"}, "no time span"),
+        ({"timer": "x", "on_calendar": "daily", "user": "root"}, "belong to a command"),
+        ({"sysctl": "vm", "value": 1}, "no kernel parameter"),
+        ({"sysctl": "../../etc/passwd", "value": 1}, "no kernel parameter"),
+        ({"sysctl": "net/../vm/x", "value": 1}, "no kernel parameter"),
+        ({"sysctl": "vm.swappiness", "value": True}, "write 1 or 0"),
+        ({"sysctl": "vm.swappiness", "value": "1\n2"}, "one line"),
+        ({"sysctl": "vm.swappiness"}, "say the value"),
+        ({"kernel_module": "a/b"}, "no kernel module"),
+        ({"kernel_module": "x", "options": "a=1\ninstall x /bin/sh"}, "one line"),
+        ({"kernel_module": "x", "absent": True, "blacklisted": True}, "exclude each other"),
+        ({"mount": "/srv/x"}, "a source and an fstype"),
+        (
+            {"mount": "/srv/x", "source": "a", "fstype": "tmpfs", "options": ["a b"]},
+            "without blanks",
+        ),
+        (
+            {"mount": "/srv/x", "source": "a", "fstype": "tmpfs", "options": ["a,b"]},
+            "without blanks",
+        ),
+        ({"mount": "/srv/x", "source": "-a", "fstype": "tmpfs"}, "cannot stand in /etc/fstab"),
+        ({"swap": "/swap", "size": "1K"}, "no size of swap"),
+        ({"swap": "/swap", "size": "much"}, "no size of swap"),
+        ({"hostname": "-x"}, "no host name"),
+        ({"hostname": "a_b"}, "no host name"),
+        ({"hosts_entry": "localhost", "names": ["x"]}, "no address"),
+        ({"hosts_entry": "127.0.0.1", "names": ["x"]}, "must keep the name localhost"),
+        ({"hosts_entry": "10.0.0.1", "names": ["a b"]}, "no host name"),
+        ({"hosts_entry": "10.0.0.1"}, "which names"),
+        ({"timezone": "../../etc/shadow"}, "no time zone"),
+        ({"locale": "x;y"}, "no locale"),
+        ({"locale": "C.UTF-8", "absent": True}, "cannot be removed"),
+        ({"cron": "a.b", "schedule": "@daily", "command": "x"}, "no dots"),
+        ({"cron": "a", "schedule": "* * * *", "command": "x"}, "has 4 fields"),
+        (
+            {"cron": "a", "schedule": "60 * * * *", "command": "x"},
+            "minute '60' is not within 0 to 59",
+        ),
+        ({"cron": "a", "schedule": "* * 0 * *", "command": "x"}, "day of month '0'"),
+        ({"cron": "a", "schedule": "5-1 * * * *", "command": "x"}, "runs backwards"),
+        ({"cron": "a", "schedule": "5/5 * * * *", "command": "x"}, "a step needs a range"),
+        ({"cron": "a", "schedule": "*/0 * * * *", "command": "x"}, "the step"),
+        ({"cron": "a", "schedule": "@often", "command": "x"}, "@hourly"),
+        ({"cron": "a", "schedule": "@daily", "command": "x\n* * * * * root y"}, "one line"),
+        ({"sudoers": "a.b", "user": "x"}, "no dots"),
+        ({"sudoers": "a"}, "say for whom"),
+        ({"sudoers": "a", "user": "x", "commands": ["systemctl"]}, "full path"),
+        ({"sudoers": "a", "user": "x", "commands": ["/bin/a\nroot ALL=(ALL) ALL"]}, "full path"),
+        ({"sudoers": "a", "user": "x", "runas": "a b"}, "names nobody"),
+        ({"nftables": "/tmp/x", "content": "x"}, "below /etc"),
+        ({"nftables": "/etc/nftables.conf"}, "give the content"),
+        ({"sshd": "a/b", "settings": {"Port": 22}}, "no name for a file"),
+        ({"sshd": "a", "settings": {"Match": "User x"}}, "no setting of sshd"),
+        ({"sshd": "a", "settings": {"Banner": "x\nPermitRootLogin yes"}}, "one line"),
+        ({"sshd": "a"}, "give the settings"),
+        ({"unattended_upgrades": "security", "reboot": "25:00"}, "no time to reboot"),
+        ({"unattended_upgrades": "security", "mail": 'a";x'}, "no address"),
+        ({"unattended_upgrades": "some"}, "'security', 'all' or 'off'"),
+        ({"postgres_role": "pg_monitor"}, "PostgreSQL's own"),
+        ({"postgres_role": "app", "password": "hunter2"}, "not the password"),
+        ({"postgres_role": "x" * 64}, "1 to 63 bytes"),
+        ({"postgres_database": "postgres", "absent": True}, "not removed"),
+        ({"postgres_database": "x", "encoding": "UTF8'; --"}, "no encoding"),
+        ({"command": "x"}, "else it would run each time"),
+        ({"command": " ", "creates": "/x"}, "empty command"),
+        ({"command": "x" * 100_001, "creates": "/x"}, "make it a file"),
+        ({"command": "x", "creates": "/x", "environment": {"a-b": "c"}}, "no name of a variable"),
+        (
+            {
+                "command": "x",
+                "creates": "/x",
+                "environment": {"A": "c"},
+                "secrets_environment": {"A": "env://A"},
+            },
+            "A is in environment",
+        ),
+    ],
+)
 def test_bad_items_are_refused_with_what_would_be_right(item, message):
     with pytest.raises(ValidationError) as caught:
         ITEMS.validate_python([item])
@@ -152,9 +183,13 @@ def test_scripts_are_sound_shell(resource, shell):
 
     kind = type(resource)
     item = Item(0, resource, OwnedState("absent"))
-    body = "\n".join([
-        *kind.libraries(), f"probe() {{\n{kind.probe([resource], Context())}\n}}",
-        f"emit() {{\n{kind.emit([item], Context())}\n}}"])
+    body = "\n".join(
+        [
+            *kind.libraries(),
+            f"probe() {{\n{kind.probe([resource], Context())}\n}}",
+            f"emit() {{\n{kind.emit([item], Context())}\n}}",
+        ]
+    )
     done = subprocess.run(shell, input=complete(body), capture_output=True)
     assert done.returncode == 0 and not done.stderr, done.stderr.decode()
 
@@ -172,22 +207,27 @@ def test_edges_that_the_types_derive():
     drop = Unit("app.service", drop_in="limits", sections={"Service": {"LimitNOFILE": 9}})
     assert ids(Service("app", running=True), drop)[0] == "unit:app.service/limits"
     assert ids(Sysctl("net.bridge.x", value=1), KernelModule("br_netfilter"))[0][:6] == "kernel"
-    assert ids(File("/srv/cache/x", content=""), Mount("/srv/cache", source="t", fstype="tmpfs")
-               )[0] == "mount:/srv/cache"
+    assert (
+        ids(File("/srv/cache/x", content=""), Mount("/srv/cache", source="t", fstype="tmpfs"))[0]
+        == "mount:/srv/cache"
+    )
     assert ids(Sudoers("a", user="deploy"), User("deploy"))[0] == "user:deploy"
     assert ids(PostgresDatabase("a", owner="app"), PostgresRole("app"))[0] == "postgres_role:app"
     assert ids(Command("/opt/x/run", creates="/y"), File("/opt/x/run", content=""))[0][:4] == "file"
 
 
-@pytest.mark.parametrize("pair", [
-    (Timezone("Etc/UTC"), Timezone("Europe/Berlin")),
-    (Sysctl("vm.swappiness", value=1), Sysctl("vm/swappiness", value=1)),
-    (Sudoers("a", user="x"), File("/etc/sudoers.d/a", content="")),
-    (Timer("a", command="/b", on_boot="1min"), Unit("a.service", content="[Service]\n")),
-    (UnattendedUpgrades("all"), UnattendedUpgrades("off")),
-    (PostgresDatabase("a", owner="app"), PostgresRole("app", absent=True)),
-    (SYSTEM["hostname"], File("/etc/hostname", content="x")),
-])
+@pytest.mark.parametrize(
+    "pair",
+    [
+        (Timezone("Etc/UTC"), Timezone("Europe/Berlin")),
+        (Sysctl("vm.swappiness", value=1), Sysctl("vm/swappiness", value=1)),
+        (Sudoers("a", user="x"), File("/etc/sudoers.d/a", content="")),
+        (Timer("a", command="/b", on_boot="1min"), Unit("a.service", content="[Service]\n")),
+        (UnattendedUpgrades("all"), UnattendedUpgrades("off")),
+        (PostgresDatabase("a", owner="app"), PostgresRole("app", absent=True)),
+        (SYSTEM["hostname"], File("/etc/hostname", content="x")),
+    ],
+)
 def test_contradictions_are_refused(pair):
     with pytest.raises(InvalidResources, match="contradict"):
         arrange(pair)
@@ -215,8 +255,11 @@ def test_a_file_that_is_as_declared_and_one_that_is_not():
     body = b"ops ALL=(ALL:ALL) ALL\n"
     good = OwnedState("present", files=(Found("file", "0440", "0:0", body),))
     assert action(sudo, good) is None
-    for found in (Found("file", "0644", "0:0", body), Found("file", "0440", "5:0", body),
-                  Found("file", "0440", "0:0", b"x")):
+    for found in (
+        Found("file", "0644", "0:0", body),
+        Found("file", "0440", "5:0", body),
+        Found("file", "0440", "0:0", b"x"),
+    ):
         assert action(sudo, OwnedState("present", files=(found,))) == "update"
     for kind in ("link", "other", "hidden"):
         assert action(sudo, OwnedState("present", files=(Found(kind),))) == "blocked"
@@ -277,7 +320,8 @@ def test_scram_verifiers_are_those_of_the_standard():
     made = build(b"pencil", base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ=="), 4096)
     assert made == (
         "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY="
-        ":wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=")
+        ":wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU="
+    )
     assert prepared("I\u00adX".encode()) == b"IX" and prepared("\u2168".encode()) == b"IX"
     assert prepared("a\u0007\u00e9".encode()) == "a\u0007\u00e9".encode()
     assert verifier(b"x", "a") != verifier(b"x", "b")
@@ -286,14 +330,16 @@ def test_scram_verifiers_are_those_of_the_standard():
 @given(st.text(st.characters(exclude_characters="\0\n", exclude_categories=["Cs"]), min_size=1))
 def test_words_of_fstab_and_sql_stay_one_word(text):
     assert fstab_text(fstab_word(text)) == text and " " not in fstab_word(text)
-    assert ident(text)[1:-1].replace('""', "") .count('"') == 0
+    assert ident(text)[1:-1].replace('""', "").count('"') == 0
     inside = literal(text).removeprefix("E")[1:-1]
     assert inside.replace("''", "").count("'") == 0
     assert not inside.replace("\\\\", "").count("\\")
 
 
-@pytest.mark.parametrize("text", [
-    "* * * * *", "*/15 0-23/2 1,15 jan-mar sun", "@reboot", "0   2 * *  7", "0 0 1 1 mon,wed-fri"])
+@pytest.mark.parametrize(
+    "text",
+    ["* * * * *", "*/15 0-23/2 1,15 jan-mar sun", "@reboot", "0   2 * *  7", "0 0 1 1 mon,wed-fri"],
+)
 def test_schedules_that_cron_takes(text):
     assert schedule(text) == " ".join(text.split())
 
@@ -321,7 +367,8 @@ def test_rulesets_are_compared_without_what_comes_and_goes():
         "table inet filter {\n\tset seen {\n\t\ttype ipv4_addr\n\t\tflags timeout\n"
         "\t\telements = { 10.0.0.1 timeout 1h expires 59m,\n\t\t\t     10.0.0.2 }\n\t}\n"
         "\tset fixed {\n\t\ttype ipv4_addr\n\t\telements = { 10.0.0.9 }\n\t}\n}\n"
-        "table ip other {\n}\n")
+        "table ip other {\n}\n"
+    )
     tables = split(listed)
     assert split("") == {}
     assert list(tables) == ["inet filter", "ip other"]

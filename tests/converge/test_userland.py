@@ -38,15 +38,44 @@ def userland(request, tmp_path, monkeypatch):
 NAMES = st.text(
     st.characters(exclude_characters="\0/", exclude_categories=["Cs"]), min_size=1, max_size=40
 ).filter(lambda name: name not in {".", ".."} and len(name.encode()) < 200)
-NASTY = st.sampled_from([
-    "$(touch pwned)", "`id`", "a'b", 'a"b', "a\nb", "\n", " ", "-rf", "--", "*", "~", "a\\b",
-    "\\", "'", "é", "\x81\x88", "a\tb", "${HOME}", "x;y", "&", "|", "#", "!", "\x1b[31m", "a\n",
-])
+NASTY = st.sampled_from(
+    [
+        "$(touch pwned)",
+        "`id`",
+        "a'b",
+        'a"b',
+        "a\nb",
+        "\n",
+        " ",
+        "-rf",
+        "--",
+        "*",
+        "~",
+        "a\\b",
+        "\\",
+        "'",
+        "é",
+        "\x81\x88",
+        "a\tb",
+        "${HOME}",
+        "x;y",
+        "&",
+        "|",
+        "#",
+        "!",
+        "\x1b[31m",
+        "a\n",
+    ]
+)
 
 
 @pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
-@given(values=st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
-                       | NASTY, max_size=8))
+@given(
+    values=st.lists(
+        st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])) | NASTY,
+        max_size=8,
+    )
+)
 @settings(max_examples=60, deadline=None)
 def test_a_quoted_word_reaches_the_command_as_it_was(shell, values):
     body = "\n".join(f"printf '%s\\0' {quote(value)}" for value in values) or ":"
@@ -54,10 +83,13 @@ def test_a_quoted_word_reaches_the_command_as_it_was(shell, values):
     assert done.stdout == b"".join(value.encode() + b"\0" for value in values)
 
 
-@given(names=st.lists(NASTY | NAMES, min_size=1, max_size=5, unique=True), content=st.text(
-    st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
-@settings(max_examples=10, deadline=None,
-          suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    names=st.lists(NASTY | NAMES, min_size=1, max_size=5, unique=True),
+    content=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])),
+)
+@settings(
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 async def test_files_of_any_name_and_content(scratch, userland, names, content):
     folder = scratch.path / "files"
     shutil.rmtree(folder, ignore_errors=True)
@@ -65,7 +97,8 @@ async def test_files_of_any_name_and_content(scratch, userland, names, content):
     report = await apply(scratch.host, wanted)
     assert report.ok, report.render()
     assert {p.name: p.read_bytes().decode() for p in folder.iterdir()} == dict.fromkeys(
-        names, content)
+        names, content
+    )
     assert (await plan(scratch.host, wanted)).empty
     gone = await apply(scratch.host, [File(f"{folder}/{name}", absent=True) for name in names])
     assert gone.ok and not list(folder.iterdir())
@@ -118,7 +151,12 @@ async def test_what_is_in_the_way_is_not_clobbered(scratch, userland):
     ]
     report = await apply(scratch.host, wanted)
     assert [o.status for o in report.outcomes] == [
-        "failed", "failed", "failed", "skipped", "changed"]
+        "failed",
+        "failed",
+        "failed",
+        "skipped",
+        "changed",
+    ]
     assert "symbolic link" in report.outcomes[0].because
     assert "directory" in report.outcomes[1].because
     assert "is not a directory" in report.outcomes[2].output
@@ -138,8 +176,16 @@ async def test_a_link_is_removed_and_its_target_stays(scratch):
 
 async def test_a_command_runs_until_its_guard_holds(scratch, userland):
     made = scratch.path / "ma de"
-    wanted = [Command(f"echo \"$A\" >>'{made}'", creates=str(made), unless=f"test -s '{made}'",
-                      environment={"A": "it's $(id)"}, cwd=str(scratch.path), timeout=20)]
+    wanted = [
+        Command(
+            f"echo \"$A\" >>'{made}'",
+            creates=str(made),
+            unless=f"test -s '{made}'",
+            environment={"A": "it's $(id)"},
+            cwd=str(scratch.path),
+            timeout=20,
+        )
+    ]
     report = await apply(scratch.host, wanted)
     assert report.ok, report.render()
     assert made.read_text() == "it's $(id)\n"

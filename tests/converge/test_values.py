@@ -37,41 +37,44 @@ KEY = f"ssh-ed25519 {BLOB} me@example"
 # -- what people write ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("item", "message"), [
-    ({"pakage": "nginx"}, "perhaps you meant package for pakage"),
-    ({"package": "nginx", "user": "x"}, "two resources in one item"),
-    ("nginx", "a resource is a mapping"),
-    ({"file": "/etc/x", "mode": 420}, 'quoted octal string such as "0644", not the number 420'),
-    ({"file": "/etc/x", "mode": "0888"}, "quoted octal"),
-    ({"file": "/etc/x", "contents": "y"}, "contents"),
-    ({"file": "/etc/x", "content": "y", "secret": "env://X"}, "exclude each other"),
-    ({"file": "/etc/x", "absent": True, "mode": "0644"}, "has no mode"),
-    ({"file": "/etc/x"}, "say what the file shall be"),
-    ({"file": "etc/x", "content": ""}, "not absolute"),
-    ({"file": "/etc/../x", "content": ""}, "write '/x'"),
-    ({"file": "//etc", "content": ""}, "write '/etc'"),
-    ({"file": "/etc/\udcff", "content": ""}, "not valid UTF-8"),
-    ({"file": "/etc/a\0b", "content": ""}, "NUL"),
-    ({"file": "/" + "a" * 256, "content": ""}, "too long"),
-    ({"file": "/x", "content": "x" * (1024 * 1024 + 1)}, "limit of 1048576"),
-    ({"package": "-oops"}, "no package name"),
-    ({"package": "nginx-"}, "no package name"),
-    ({"package": "Nginx"}, "no package name"),
-    ({"package": "a; id"}, "no package name"),
-    ({"package": "nginx", "version": "-1"}, "no package version"),
-    ({"package": "nginx", "version": "1", "absent": True}, "has no version"),
-    ({"user": "-x"}, "no user or group name"),
-    ({"user": "x" * 33}, "at most 32"),
-    ({"user": "root", "absent": True}, "root is not removed"),
-    ({"user": "x", "groups": ["a,b"]}, "no user or group name"),
-    ({"user": "x", "shell": "/bin/a:b"}, "passwd file"),
-    ({"user": "x", "authorized_keys": ["-----BEGIN OPENSSH PRIVATE KEY-----"]}, "private key"),
-    ({"user": "x", "authorized_keys": [KEY[:40]]}, "cut off or damaged"),
-    ({"user": "x", "authorized_keys": [KEY + "\nssh-rsa AAAA"]}, "one line"),
-    ({"service": "-x"}, "no unit name"),
-    ({"service": "a b"}, "no unit name"),
-    ({"service": "x", "on_change": ["nginx"]}, "no reference"),
-])
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ({"pakage": "nginx"}, "perhaps you meant package for pakage"),
+        ({"package": "nginx", "user": "x"}, "two resources in one item"),
+        ("nginx", "a resource is a mapping"),
+        ({"file": "/etc/x", "mode": 420}, 'quoted octal string such as "0644", not the number 420'),
+        ({"file": "/etc/x", "mode": "0888"}, "quoted octal"),
+        ({"file": "/etc/x", "contents": "y"}, "contents"),
+        ({"file": "/etc/x", "content": "y", "secret": "env://X"}, "exclude each other"),
+        ({"file": "/etc/x", "absent": True, "mode": "0644"}, "has no mode"),
+        ({"file": "/etc/x"}, "say what the file shall be"),
+        ({"file": "etc/x", "content": ""}, "not absolute"),
+        ({"file": "/etc/../x", "content": ""}, "write '/x'"),
+        ({"file": "//etc", "content": ""}, "write '/etc'"),
+        ({"file": "/etc/\udcff", "content": ""}, "not valid UTF-8"),
+        ({"file": "/etc/a\0b", "content": ""}, "NUL"),
+        ({"file": "/" + "a" * 256, "content": ""}, "too long"),
+        ({"file": "/x", "content": "x" * (1024 * 1024 + 1)}, "limit of 1048576"),
+        ({"package": "-oops"}, "no package name"),
+        ({"package": "nginx-"}, "no package name"),
+        ({"package": "Nginx"}, "no package name"),
+        ({"package": "a; id"}, "no package name"),
+        ({"package": "nginx", "version": "-1"}, "no package version"),
+        ({"package": "nginx", "version": "1", "absent": True}, "has no version"),
+        ({"user": "-x"}, "no user or group name"),
+        ({"user": "x" * 33}, "at most 32"),
+        ({"user": "root", "absent": True}, "root is not removed"),
+        ({"user": "x", "groups": ["a,b"]}, "no user or group name"),
+        ({"user": "x", "shell": "/bin/a:b"}, "passwd file"),
+        ({"user": "x", "authorized_keys": ["-----BEGIN OPENSSH PRIVATE KEY-----"]}, "private key"),
+        ({"user": "x", "authorized_keys": [KEY[:40]]}, "cut off or damaged"),
+        ({"user": "x", "authorized_keys": [KEY + "\nssh-rsa AAAA"]}, "one line"),
+        ({"service": "-x"}, "no unit name"),
+        ({"service": "a b"}, "no unit name"),
+        ({"service": "x", "on_change": ["nginx"]}, "no reference"),
+    ],
+)
 def test_bad_items_are_refused_with_what_would_be_right(item, message):
     with pytest.raises(ValidationError) as caught:
         ITEMS.validate_python([item])
@@ -144,25 +147,39 @@ def test_declared_order_moved_only_where_an_edge_demands_it():
         User("app", groups=["web"]),
         Package("nginx"),
     )
-    assert got == ["file:/etc/motd", "user:app", "file:/home/app/x/conf", "package:nginx",
-                   "service:nginx"]
+    assert got == [
+        "file:/etc/motd",
+        "user:app",
+        "file:/home/app/x/conf",
+        "package:nginx",
+        "service:nginx",
+    ]
 
 
-@pytest.mark.parametrize(("resources", "names"), [
-    ([File("/x", content="a"), File("/x", content="b")], ["file:/x", "twice", "content"]),
-    ([Package("a1"), Package("a1", absent=True)], ["package:a1", "absent False and True"]),
-    ([File("/x", content="a", owner="old"), User("old", absent=True)], ["file:/x", "user:old"]),
-    ([File("/x", content="a"), File("/x/y", content="a")], ["file:/x", "file:/x/y"]),
-    ([Package("nginx", purge=True), Service("nginx", running=True)], ["package:", "service:"]),
-    ([User("a", uid=5), User("b", uid=5)], ["user:a", "user:b", "uid 5"]),
-    ([User("a", authorized_keys=[]), File("/home/a/.ssh/authorized_keys", content="")],
-     ["user:a", "authorized_keys"]),
-    ([Service("a", on_change=["file:/etc/mtd"]), File("/etc/motd", content="")],
-     ["service:a", "file:/etc/mtd", "perhaps file:/etc/motd"]),
-    ([File("/a", content="", needs=["file:/b"]), File("/b", content="", needs=["file:/a"])],
-     ["file:/a needs file:/b needs file:/a"]),
-    ([File("/a", content="", needs=["file:/a"])], ["refers to itself"]),
-])
+@pytest.mark.parametrize(
+    ("resources", "names"),
+    [
+        ([File("/x", content="a"), File("/x", content="b")], ["file:/x", "twice", "content"]),
+        ([Package("a1"), Package("a1", absent=True)], ["package:a1", "absent False and True"]),
+        ([File("/x", content="a", owner="old"), User("old", absent=True)], ["file:/x", "user:old"]),
+        ([File("/x", content="a"), File("/x/y", content="a")], ["file:/x", "file:/x/y"]),
+        ([Package("nginx", purge=True), Service("nginx", running=True)], ["package:", "service:"]),
+        ([User("a", uid=5), User("b", uid=5)], ["user:a", "user:b", "uid 5"]),
+        (
+            [User("a", authorized_keys=[]), File("/home/a/.ssh/authorized_keys", content="")],
+            ["user:a", "authorized_keys"],
+        ),
+        (
+            [Service("a", on_change=["file:/etc/mtd"]), File("/etc/motd", content="")],
+            ["service:a", "file:/etc/mtd", "perhaps file:/etc/motd"],
+        ),
+        (
+            [File("/a", content="", needs=["file:/b"]), File("/b", content="", needs=["file:/a"])],
+            ["file:/a needs file:/b needs file:/a"],
+        ),
+        ([File("/a", content="", needs=["file:/a"])], ["refers to itself"]),
+    ],
+)
 def test_contradictions_and_cycles_are_refused_naming_both(resources, names):
     with pytest.raises(InvalidResources) as caught:
         arrange(resources)
@@ -256,10 +273,19 @@ def test_steering_characters_do_not_reach_the_terminal():
 
 
 def test_packages_side_by_side_are_one_transaction_unless_that_ties_them_together():
-    free = [Package("a1"), File("/etc/same", content="x"), Package("b1"), Package("c1", absent=True)]
+    free = [
+        Package("a1"),
+        File("/etc/same", content="x"),
+        Package("b1"),
+        Package("c1", absent=True),
+    ]
     spec = arrange(free)
-    found: list[State] = [PackageState("absent"), FileState("present", same=True),
-                          PackageState("absent"), PackageState("present", version="1")]
+    found: list[State] = [
+        PackageState("absent"),
+        FileState("present", same=True),
+        PackageState("absent"),
+        PackageState("present", version="1"),
+    ]
     assert [s.members for s in steps(spec, compare(spec, found))] == [(0, 2, 3)]
     tied = arrange([Package("a1"), Package("b1", needs=["package:a1"])])
     absent = [PackageState("absent"), PackageState("absent")]
@@ -278,7 +304,10 @@ def test_merging_keys():
     limited = f'from="10.0.0.1" {KEY}\n'.encode()
     assert merge(limited, [KEY], exclusive=False) == KEY.encode() + b"\n"
     assert identity(f'command="echo ssh-rsa x" {KEY}') == (
-        'command="echo ssh-rsa x"', "ssh-ed25519", BLOB)
+        'command="echo ssh-rsa x"',
+        "ssh-ed25519",
+        BLOB,
+    )
 
 
 @given(current=st.binary(max_size=200))
@@ -293,12 +322,17 @@ def test_merging_twice_changes_nothing_more(current):
 NONCE = "a" * NONCE_LENGTH
 
 
-@given(bodies=st.lists(st.binary(max_size=50), max_size=6), noise=st.binary(max_size=20),
-       size=st.integers(1, 40))
+@given(
+    bodies=st.lists(st.binary(max_size=50), max_size=6),
+    noise=st.binary(max_size=20),
+    size=st.integers(1, 40),
+)
 def test_records_survive_any_bodies_noise_and_cuts_of_the_stream(bodies, noise, size):
-    stream = noise + b"".join(
-        b"\n%s body %d\n%s" % (NONCE.encode(), n, body) for n, body in enumerate(bodies)
-    ) + b"\n%s .\n" % NONCE.encode()
+    stream = (
+        noise
+        + b"".join(b"\n%s body %d\n%s" % (NONCE.encode(), n, body) for n, body in enumerate(bodies))
+        + b"\n%s .\n" % NONCE.encode()
+    )
     reader = Reader(NONCE)
     got = [r for at in range(0, len(stream), size) for r in reader.feed(stream[at : at + size])]
     assert [r.body for r in got] == bodies
@@ -308,8 +342,10 @@ def test_records_survive_any_bodies_noise_and_cuts_of_the_stream(bodies, noise, 
 @given(output=st.binary(max_size=300) | st.text().map(lambda t: t.encode(errors="replace")))
 def test_garbage_is_never_taken_for_an_answer(output):
     examples = {
-        "package": Package("nginx"), "user": User("x", authorized_keys=[KEY]),
-        "file": File("/x", content="x"), "service": Service("nginx", running=True),
+        "package": Package("nginx"),
+        "user": User("x", authorized_keys=[KEY]),
+        "file": File("/x", content="x"),
+        "service": Service("nginx", running=True),
         **SYSTEM,
     }
     for prefix in (b"", b"dpkg\n", b"systemd\n", b"done\n"):
