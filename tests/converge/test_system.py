@@ -502,6 +502,18 @@ async def test_a_command_that_follows_a_change_is_not_forgotten(bookworm):
     assert on(bookworm, "cat /root/followed") == "once\nlate"
 
 
+async def test_what_would_lock_us_out_is_taken_back(bookworm):
+    closed = RULES.replace("tcp dport { 22, 80 } counter accept", "").replace(
+        "ct state established,related accept", "")
+    host = host_of(bookworm)
+    await settled(bookworm, [Package("nftables")])
+    for wanted in (Nftables(content=closed), Sshd("10-x", settings={"AllowUsers": "nobody"})):
+        report = await apply(host, [wanted], confirm_within=5)
+        (outcome,) = report.outcomes
+        assert outcome.status == "failed" and "reverted" in outcome.because, report.render()
+    assert "policy drop" not in on(bookworm, "nft list ruleset; sshd -T | grep -c allowusers || :")
+
+
 async def test_upgrades_keep_apts_timers_going(bookworm):
     # Masked here, as are all that would work beside the tests: that it is last matters.
     await settled(bookworm, [UnattendedUpgrades("security")])
