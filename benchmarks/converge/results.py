@@ -51,7 +51,7 @@ class Sheet:
     load: float
     cells: list[Cell] = field(default_factory=list)
     memory: float | None = None
-    load_after: float = 0.0
+    load_after: float | None = None
 
     def cell(self, who: str, phase: str) -> Cell | None:
         found = (one for one in self.cells if one.who == who and one.phase == phase)

@@ -31,11 +31,12 @@ def markdown(sheets: Sequence[Sheet], heading: Sequence[str], picture: str) -> s
     lines = ["## converge", "", *heading, "", f"![converge against its peers]({picture})", ""]
     for sheet in sheets:
         many = "1 host" if sheet.hosts == 1 else f"{sheet.hosts} hosts"
+        after = "" if sheet.load_after is None else f", {sheet.load_after:.1f} at its end"
         lines += [
             f"### {many}, {sheet.rtt * 1000:g} ms",
             "",
-            f"{sheet.date}, load {sheet.load:.1f} before it began, {sheet.load_after:.1f} at its end."
-            " Median seconds of the whole command (turns).",
+            f"{sheet.date}, load {sheet.load:.1f} before it began{after}. Median seconds of the"
+            " whole command (turns).",
             "",
             f"| | {' | '.join(PHASES)} | CPU s a host, here | CPU s a host, there |",
             f"| --- |{' ---: |' * (len(PHASES) + 2)}",
