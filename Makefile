@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
+# Tests mostly wait for real servers, so more of them than cores run side by side.
+JOBS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help setup system demo test lint types check unit bench bench-converge soak lock histories clean
@@ -37,7 +39,8 @@ check: $(STAMP)
 	$(BIN)/temporal-ops check
 
 unit: $(STAMP) system
-	$(BIN)/pytest -m "not soak" --cov --cov-report=term:skip-covered
+	$(BIN)/pytest -m "not soak" -n $(JOBS) --dist loadfile --durations=15 \
+		--cov --cov-report=term:skip-covered
 
 soak: setup  ## the long trials
 	$(BIN)/pytest -m soak
