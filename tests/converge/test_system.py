@@ -504,7 +504,8 @@ async def test_a_command_that_follows_a_change_is_not_forgotten(bookworm):
 
 async def test_what_would_lock_us_out_is_taken_back(bookworm):
     closed = RULES.replace("tcp dport { 22, 80 } counter accept", "").replace(
-        "ct state established,related accept", "")
+        "ct state established,related accept", ""
+    )
     host = host_of(bookworm)
     await settled(bookworm, [Package("nftables")])
     for wanted in (Nftables(content=closed), Sshd("10-x", settings={"AllowUsers": "nobody"})):
