@@ -107,6 +107,7 @@ async def test_two_at_once_get_the_same_server(processes: Processes, tmp_path: P
     assert one == two
 
 
+@pytest.mark.soak  # fails at times beside others on two cores; see the note
 async def test_one_that_comes_while_another_ends_gets_a_server(
     settings: Settings, processes: Processes, tmp_path: Path
 ) -> None:
