@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import fcntl
 import json
+import os
 import shutil
 import signal
 import socket
@@ -50,17 +51,22 @@ class Record:
         ui: address of its web UI.
         pid, started: its process and that process's start time, in clock ticks since boot: together
             they name one process, which a reused pid does not.
+        owner, owner_started: likewise, the process that started it. When that one dies the server is
+            told to end, and does so within a second or so: nobody should begin to use it then.
     """
 
     address: str
     ui: str
     pid: int
     started: int
+    owner: int = 0
+    owner_started: int = 0
 
     @property
     def alive(self) -> bool:
-        """Whether that very process still runs."""
-        return _start_time(self.pid) == self.started
+        """Whether that very process still runs, and the one that it ends with."""
+        server = _start_time(self.pid) == self.started
+        return server and _start_time(self.owner) == self.owner_started
 
 
 def running(settings: Settings) -> Record | None:
@@ -186,6 +192,8 @@ async def _start(
         ui=f"http://{_LOOPBACK}:{ui_port}",
         pid=process.pid,
         started=_start_time(process.pid) or 0,
+        owner=os.getpid(),
+        owner_started=_start_time(os.getpid()) or 0,
     )
     try:
         await _until_ready(process, record.address, settings.namespace, log)

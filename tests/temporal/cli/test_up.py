@@ -63,7 +63,6 @@ def test_sigterm_drains_what_runs(shell: Shell, up: Running) -> None:
     assert up.err.rstrip().endswith("stopped")
 
 
-@pytest.mark.soak  # fails at times beside others on two cores; see the note
 def test_a_second_sigint_stops_at_once_and_nothing_is_lost(
     shell: Shell, up: Running, island: list[str]
 ) -> None:
