@@ -26,44 +26,13 @@ from converge.host import Host
 from converge.plans import Plan
 from converge.reports import Outcome, Report
 from converge.resource import Ref, Resource
-from converge.resources import (
-    AnyResource,
-    AptRepository,
-    Archive,
-    AuthorizedKeys,
-    Block,
-    Command,
-    Cron,
-    Directory,
-    File,
-    Git,
-    Group,
-    Hostname,
-    HostsEntry,
-    KernelModule,
-    Line,
-    Locale,
-    Mount,
-    Nftables,
-    Package,
-    PostgresDatabase,
-    PostgresRole,
-    Service,
-    Sshd,
-    Sudoers,
-    Swap,
-    Symlink,
-    Sysctl,
-    Timer,
-    Timezone,
-    UnattendedUpgrades,
-    Unit,
-    User,
-)
+from converge.resources import BY_KEY as _TYPES
+from converge.resources import AnyResource
 
 if TYPE_CHECKING:
     from converge.engine import abort, apply, plan
     from converge.material import folder
+    from converge.resources import *  # noqa: F403
     from converge.transport import close
     from converge.work import Progress
 
@@ -78,56 +47,30 @@ _LATE = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATE:
-        raise AttributeError(f"module 'converge' has no attribute {name!r}")
-    import importlib
+    if name in _LATE:
+        return getattr(__import__(_LATE[name], fromlist=(name,)), name)
+    try:
+        return _TYPES.named(name)
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
 
-    return getattr(importlib.import_module(_LATE[name]), name)
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 __all__ = [
     "AnyResource",
-    "AptRepository",
-    "Archive",
-    "AuthorizedKeys",
-    "Block",
     "Change",
-    "Command",
     "ConvergeError",
-    "Cron",
-    "Directory",
     "FieldChange",
-    "File",
-    "Git",
-    "Group",
     "Host",
-    "Hostname",
-    "HostsEntry",
-    "KernelModule",
-    "Line",
-    "Locale",
-    "Mount",
-    "Nftables",
     "Outcome",
-    "Package",
     "Plan",
-    "PostgresDatabase",
-    "PostgresRole",
     "Progress",
     "Ref",
     "Report",
     "Resource",
-    "Service",
-    "Sshd",
-    "Sudoers",
-    "Swap",
-    "Symlink",
-    "Sysctl",
-    "Timer",
-    "Timezone",
-    "UnattendedUpgrades",
-    "Unit",
-    "User",
     "abort",
     "apply",
     "close",
@@ -135,3 +78,4 @@ __all__ = [
     "folder",
     "plan",
 ]
+__all__ += _TYPES.names

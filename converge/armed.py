@@ -28,7 +28,6 @@ from converge.graph import Spec
 from converge.host import Host
 from converge.planner import Step
 from converge.resource import Resource, Stake
-from converge.resources import File, Service, User
 from converge.shell import complete, quote, words
 
 CONFIRM_WITHIN = 60
@@ -71,6 +70,9 @@ _ACCOUNTS = ("/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow")
 
 def stake_of(resource: Resource, login: str | None) -> Stake | None:
     """What a change of this resource puts at stake for who logs in as `login`; None: nothing."""
+    # Imported late: a run that changes nothing needs only the types of its own resources.
+    from converge.resources import File, Service, User
+
     declared = resource.stake()
     found = [] if declared is None else [declared]
     if isinstance(resource, File):

@@ -11,7 +11,7 @@ from converge.framing import Record
 from converge.graph import Spec
 from converge.host import Host
 from converge.resource import Context, State
-from converge.resources import TYPES
+from converge.resources import BY_KEY
 from converge.shell import complete, quote
 
 TOOLS = ("base64", "cat", "chmod", "id", "mkdir", "mv", "rm", "sha256sum", "stat", "tail", "tr")
@@ -35,22 +35,18 @@ class Survey:
 def probes(spec: Spec, context: Context) -> str:
     """The probes of all types, each in a record of its own."""
     parts: list[str] = []
-    for kind in TYPES:
-        mine = [resource for _, resource in spec.of_type(kind)]
-        if mine:
-            # In a subshell: what one probe sets or breaks is not the next one's trouble.
-            body = kind.probe(mine, context)
-            parts.append(f"rec probe {kind.key}\n(\nprobe() {{\n{body}\n}}\nprobe\n)")
+    for kind in BY_KEY.of(spec.resources):
+        # In a subshell: what one probe sets or breaks is not the next one's trouble.
+        body = kind.probe([resource for _, resource in spec.of_type(kind)], context)
+        parts.append(f"rec probe {kind.key}\n(\nprobe() {{\n{body}\n}}\nprobe\n)")
     return "\n".join(parts)
 
 
 def states(spec: Spec, bodies: Mapping[str, bytes], context: Context) -> tuple[State, ...]:
     """What the records of `probes` say, in the order of the spec."""
     found: dict[int, State] = {}
-    for kind in TYPES:
+    for kind in BY_KEY.of(spec.resources):
         mine = spec.of_type(kind)
-        if not mine:
-            continue
         parsed = kind.parse(bodies.get(kind.key, b""), [r for _, r in mine], context)
         found.update({index: state for (index, _), state in zip(mine, parsed, strict=True)})
     return tuple(found[index] for index in range(len(spec.resources)))

@@ -14,7 +14,7 @@ from converge.graph import Spec
 from converge.host import Host
 from converge.planner import Step, steps
 from converge.resource import Context, Item, State
-from converge.resources import TYPES
+from converge.resources import BY_KEY
 from converge.shell import quote, words
 from converge.survey import probes
 
@@ -48,7 +48,7 @@ def unit_script(
         work[window.first] = f"{opening(host, window, place, within)}\n{work[window.first]}"
         work[window.last] += f"\n{closing(place)}"
     blocked = [index for index, change in changes.items() if change.action == "blocked"]
-    used = [kind for kind in TYPES if any(type(spec.resources[i]) is kind for i in changes)]
+    used = BY_KEY.of(spec.resources[index] for index in changes)
     body = [
         'rm -f -- "$0"',  # the shell has read all of it; from here on secrets are in memory only
         preamble.ENVIRONMENT,

@@ -28,7 +28,6 @@ from converge.journal import Journals, Pass, redactor
 from converge.launcher import launcher_script
 from converge.material import Loader, compose
 from converge.resource import Context
-from converge.resources.file import LIMIT
 from converge.survey import Survey, read_survey, survey_script
 from converge.talk import collect, records
 from converge.transport import Transport, transport_for
@@ -39,6 +38,8 @@ Secrets = Callable[[str], bytes]
 
 INLINE = 512 * 1024
 """Bytes of a body that travels in a script; larger ones go before it, by SFTP."""
+SECRET = 1024 * 1024
+"""Bytes of the longest secret."""
 GRACE = 60.0
 """Seconds that a host may need to take a change back, and to be heard of again."""
 REFUSALS = 3
@@ -290,6 +291,6 @@ def _one(ref: str, whose: str, secrets: Secrets | None) -> bytes:
         raise SecretUnresolved(f"{whose}: {ref}: {error}") from None
     if not isinstance(value, bytes):
         raise SecretUnresolved(f"{whose}: {ref}: secrets= gave {type(value).__name__}, not bytes")
-    if len(value) > LIMIT:
-        raise SecretUnresolved(f"{whose}: {ref} is larger than the limit of {LIMIT} bytes")
+    if len(value) > SECRET:
+        raise SecretUnresolved(f"{whose}: {ref} is larger than the limit of {SECRET} bytes")
     return value

@@ -21,7 +21,7 @@ from converge.graph import arrange
 from converge.journal import redactor
 from converge.planner import compare, steps
 from converge.resource import Around, Context, State
-from converge.resources import TYPES
+from converge.resources import BY_KEY
 from converge.resources.file import FileState
 from converge.resources.keys import identity, merge
 from converge.resources.package import PackageState
@@ -100,7 +100,7 @@ def test_an_item_is_the_same_from_yaml_and_from_python():
     assert json.dumps(ITEMS.json_schema()).count('"on_change"') >= 1
 
 
-@pytest.mark.parametrize("kind", [*TYPES, Host])
+@pytest.mark.parametrize("kind", [*BY_KEY.values(), Host])
 def test_what_type_checkers_are_told_is_what_the_fields_are(kind):
     tree = ast.parse(inspect.cleandoc(inspect.getsource(sys.modules[kind.__module__])))
     (body,) = (n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == kind.__name__)
