@@ -22,6 +22,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from temporal.places import default_state_dir
 from temporal.shared.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
 PREFIX = "TEMPORAL_"
 QUEUE_PREFIX = "TEMPORAL_TASK_QUEUE_"
 DEFAULT_ADDRESS = "localhost:7233"
-
-_STATE_FOLDER = ".temporal-ops"
-# What marks the folder that a person would call "the project".
-_PROJECT_MARKS = (_STATE_FOLDER, "pyproject.toml", ".git")
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,8 @@ class Settings(BaseSettings):
         (), description="further packages with WORKFLOWS and ACTIVITIES, comma separated"
     )
     state_dir: Path = Field(
-        default_factory=lambda: default_state_dir(), description="embedded server, logs, records"
+        default_factory=lambda: Path(default_state_dir()),
+        description="embedded server, logs, records",
     )
     drain_timeout: float = Field(
         300.0,
@@ -91,6 +89,7 @@ class Settings(BaseSettings):
     )
     build_id: str | None = Field(None, description="version of the code; default: its hash")
     started_by: str | None = Field(None, description="who starts runs; default: user@host")
+    warm: bool = Field(True, description="`up` keeps a process that answers commands at once")
 
     _origins: dict[str, Origin] = PrivateAttr(default_factory=dict)
     _profile: Any = PrivateAttr(default=None)
@@ -175,15 +174,6 @@ class Settings(BaseSettings):
     def queue_for(self, domain: str | None) -> str:
         """The task queue of `domain`; None is what belongs to no domain."""
         return self.task_queues.get(domain, self.task_queue) if domain else self.task_queue
-
-
-def default_state_dir(start: Path | None = None) -> Path:
-    """`.temporal-ops` in the project that `start` (default: the working folder) stands in."""
-    here = (start or Path.cwd()).resolve()
-    for folder in (here, *here.parents):
-        if any((folder / mark).exists() for mark in _PROJECT_MARKS):
-            return folder / _STATE_FOLDER
-    return here / _STATE_FOLDER
 
 
 def load(env: Mapping[str, str] | None = None, **overrides: Any) -> Settings:

@@ -24,7 +24,7 @@ from benchmarks.converge.contest import ANSIBLE, CLI, EVERYBODY, LIBRARY, LIMIT,
 from benchmarks.converge.results import CHANGE, FIRST, NONE, PHASES, Cell, Sheet
 from benchmarks.figures import machine
 from lab import Lab, Machine, gc
-from temporal.config import default_state_dir
+from temporal.places import default_state_dir
 
 
 def say(text: str) -> None:
@@ -59,7 +59,7 @@ def main() -> int:
     known = {PYINFRA, ANSIBLE}
     if set(chosen.peers) - known or set(chosen.phases) - set(PHASES):
         raise SystemExit(f"--peers: of {sorted(known)}; --phases: of {list(PHASES)}")
-    bin = peers.install(default_state_dir())
+    bin = peers.install(Path(default_state_dir()))
     gc()
     packages = site.IN_THE_IMAGE
     lab = Lab(f"bench-converge-{os.getpid()}", owner=os.getpid(), packages=packages)

@@ -25,6 +25,7 @@ from converge.graph import arrange
 from converge.resource import Context
 from converge.survey import survey_script
 from lab import Lab, Machine, cgroups
+from temporal.cli.front import SOCKET
 
 CLI, LIBRARY, PYINFRA, ANSIBLE, LIMIT = "temporal-ops", "converge", "pyinfra", "ansible", "limit"
 EVERYBODY = (CLI, LIBRARY, PYINFRA, ANSIBLE)
@@ -154,7 +155,7 @@ class Field:
         total = 0.0
         for pid in self.pids:
             times = psutil.Process(pid).cpu_times()
-            total += times.user + times.system
+            total += times.user + times.system + times.children_user + times.children_system
         return total
 
     def _servers_cpu(self) -> float:
@@ -208,12 +209,22 @@ def worker(field_: Field) -> Iterator[int]:
     """Temporal server and worker, running; gives the worker's pid."""
     env = environment(field_.folder)
     with running([*command(), "up"], env, "Ctrl-C stops") as process:
+        _until_warm(field_.folder)
         below = psutil.Process(process.pid).children(recursive=True)
         field_.pids = [process.pid, *(one.pid for one in below)]
         try:
             yield process.pid
         finally:
             field_.pids = []
+
+
+def _until_warm(folder: Path) -> None:
+    """Until `up` has loaded what its commands use: its start is not what is measured."""
+    deadline = time.monotonic() + 60
+    while not list(folder.rglob(SOCKET)):
+        if time.monotonic() > deadline:
+            raise Void("the warm process of `up` did not begin to listen")
+        time.sleep(0.05)
 
 
 def peak_mib(pid: int) -> float:

@@ -1,69 +1,19 @@
-"""The command `temporal-ops`: one file a command group, each a thin face over plain functions.
-
-Nothing heavy is imported before a command runs: `--help` must answer at once.
-"""
+"""The command `temporal-ops`: one file a command group, each a thin face over plain functions."""
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 import os
 import sys
-from typing import Annotated, NoReturn
-
-import typer
-
-from temporal import __version__
-from temporal.cli import check, config, labs, listing, new, provision, run, runs, up, worker
-from temporal.cli.common import EXIT_CODES, guarded
-
-app = typer.Typer(
-    name="temporal-ops",
-    help="Durable infrastructure operations as Python workflows on Temporal.",
-    epilog=EXIT_CODES,
-    no_args_is_help=True,
-    add_completion=True,
-    rich_markup_mode=None,  # plain help: it answers in half the time
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"temporal-ops {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
-    ] = False,
-) -> None:
-    pass
-
-
-# The list of commands has one line for each; what does not fit on it would be cut off.
-app.command("up", short_help="Run an embedded server, web UI and worker.")(up.up)
-app.command("worker", short_help="Serve task queues until told to stop.")(worker.worker)
-app.command("run", short_help="Start a workflow and follow it to its result.")(run.run)
-app.command("new", short_help="Write a workflow, its activity and a test.")(new.new)
-app.command("check", short_help="Find what is not wired or not deterministic.")(check.check)
-app.command("list", short_help="List workflows and activities.")(listing.listing)
-app.command("config", short_help="Print each setting and where it came from.")(config.config)
-app.add_typer(runs.app, name="runs")
-app.add_typer(provision.app, name="provision", short_help="What would change on servers; do it.")
-app.add_typer(labs.app, name="lab", short_help="Real throw-away servers on this machine.")
+from typing import NoReturn
 
 
 def main() -> NoReturn:
     """Entry point of the command."""
-    status = guarded(app)
-    # The SDK's threads may still be handing something to Python; an interpreter that takes itself
-    # apart meanwhile aborts ("PyGILState_Release"), and a finished run would look like a crash.
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # whoever read it has gone
-            stream.flush()
+    from temporal.cli.front import hand_over
+
+    status = hand_over(sys.argv[1:])
+    if status is None:
+        from temporal.cli import app
+
+        status = app.status()
     os._exit(status)

@@ -45,7 +45,7 @@ class Exit(Exception):
 def guarded(app: Callable[..., Any]) -> int:
     """Run the command line; turns every known error into one message and its exit code."""
     try:
-        app(standalone_mode=True)
+        app(standalone_mode=True, prog_name="temporal-ops")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else FAILED
     except Exit as end:

@@ -12,6 +12,7 @@ def up(as_json: AsJson = False) -> None:
 
 async def _up(as_json: bool) -> None:
     from temporal import client, logs, registry, server
+    from temporal.cli import warm
     from temporal.config import Origin
     from temporal.worker import Crew, build_id, grace, identity, make_runtime
 
@@ -38,6 +39,8 @@ async def _up(as_json: bool) -> None:
         ops = await client.connect(here, catalogue=catalogue, runtime=runtime, identity=signed)
         async with Crew(ops, core_metrics=metrics) as crew:
             await crew.until_polling()
+            if chosen.warm:
+                warm.start(chosen.state_dir)
             assert crew.health is not None
             ready = {
                 "address": record.address,

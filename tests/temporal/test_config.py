@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from temporal import config
+from temporal.places import default_state_dir
 from temporal.shared.errors import ConfigError
 
 SECRET = "sesame-0451-open"
@@ -198,4 +199,4 @@ def test_the_state_folder_stands_in_the_project(tmp_path: Path) -> None:
     inner = tmp_path / "project" / "a" / "b"
     inner.mkdir(parents=True)
     (tmp_path / "project" / "pyproject.toml").write_text("")
-    assert config.default_state_dir(inner) == tmp_path / "project" / ".temporal-ops"
+    assert default_state_dir(inner) == str(tmp_path / "project" / ".temporal-ops")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.temporal.cli.support import Server, Shell, network_of_its_own
+from tests.temporal.cli.support import Server, Shell, network_of_its_own, warm_beside
 
 MODULES = "trial,night"
 
@@ -78,3 +78,14 @@ def island() -> list[str]:
     if not found:
         pytest.skip("no network namespaces here: other programs' ports would decide the test")
     return found
+
+
+@pytest.fixture(params=["run here", "handed over"])
+def either(request: pytest.FixtureRequest, ops: Shell) -> Iterator[Shell]:
+    """`ops`, alone and beside a warm process that its commands are handed to: nobody can tell."""
+    if request.param == "run here":
+        yield ops
+        return
+    with warm_beside(ops) as forked:
+        yield ops
+        assert forked(), "no command was handed over"

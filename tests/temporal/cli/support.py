@@ -23,7 +23,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from temporal import config, server
+from temporal.cli.front import SOCKET
 from tests.temporal.support import PACKAGES, ROOT, variables
 
 HERE = Path(__file__).resolve().parent
@@ -265,6 +268,25 @@ def killed_server(folder: Path) -> Iterator[tuple[str, Callable[[], None], Calla
         for process in again:
             process.kill()
             process.wait()
+
+
+@contextlib.contextmanager
+def warm_beside(shell: Shell) -> Iterator[Callable[[], bool]]:
+    """The warm process of a shell's state folder; gives whether a command of it has ended."""
+    env = shell.environment()
+    state = Path(env["TEMPORAL_STATE_DIR"])
+    state.mkdir(exist_ok=True)
+    argv = [sys.executable, "-P", "-m", "temporal.cli.warm", str(state), str(os.getpid())]
+    process = subprocess.Popen([*shell.inside, *argv], env=env, cwd=shell.folder)
+    try:
+        until((state / SOCKET).exists, lambda: "its socket")
+        yield lambda: until(
+            lambda: psutil.Process(process.pid).cpu_times().children_user > 0,
+            lambda: "the end of a command",
+        )
+    finally:
+        process.kill()
+        process.wait()
 
 
 def until(look: Callable[[], Any], what: Callable[[], str]) -> Any:

@@ -17,17 +17,17 @@ def patient(ops: Shell, *more: str, columns: int = 80, **env: str) -> Terminal:
     )
 
 
-def test_the_live_view_shows_progress_and_then_the_result(ops: Shell) -> None:
-    terminal = patient(ops)
+def test_the_live_view_shows_progress_and_then_the_result(either: Shell) -> None:
+    terminal = patient(either)
     at = terminal.shows(r"wait_for_file web1 1/3 waiting")
     assert not terminal.echoes(), "keys would push the lines out of place"
-    (ops.folder / "go").write_text("")
+    (either.folder / "go").write_text("")
     terminal.shows(r"waited completed after", at)
     assert terminal.ends() == DONE and terminal.echoes()
 
 
-def test_ctrl_c_asks_and_cancel_cancels(ops: Shell) -> None:
-    terminal = patient(ops)
+def test_ctrl_c_asks_and_cancel_cancels(either: Shell) -> None:
+    terminal = patient(either)
     terminal.shows("1/3 waiting")
     terminal.press("\x03")
     at = terminal.shows(ASKS)
@@ -38,21 +38,21 @@ def test_ctrl_c_asks_and_cancel_cancels(ops: Shell) -> None:
     assert terminal.ends() == ENDED
 
 
-def test_ctrl_c_and_leave_leaves_it_running(ops: Shell) -> None:
-    terminal = patient(ops)
+def test_ctrl_c_and_leave_leaves_it_running(either: Shell) -> None:
+    terminal = patient(either)
     terminal.shows("1/3 waiting")
     terminal.press("\x03")
     terminal.shows(ASKS)
     terminal.press("l\r")
     terminal.shows("left running")
     assert terminal.ends() == INTERRUPTED and terminal.echoes()
-    [run] = ops("runs", "list", "--by", ops.env["TEMPORAL_STARTED_BY"], "--json").json
+    [run] = either("runs", "list", "--by", either.env["TEMPORAL_STARTED_BY"], "--json").json
     assert run["status"] == "running"
-    ops("runs", "terminate", run["id"])
+    either("runs", "terminate", run["id"])
 
 
-def test_a_second_ctrl_c_leaves_and_watch_watches_on(ops: Shell) -> None:
-    terminal = patient(ops)
+def test_a_second_ctrl_c_leaves_and_watch_watches_on(either: Shell) -> None:
+    terminal = patient(either)
     at = terminal.shows("1/3 waiting")
     terminal.press("\x03")
     at = terminal.shows(ASKS, at)
@@ -62,37 +62,37 @@ def test_a_second_ctrl_c_leaves_and_watch_watches_on(ops: Shell) -> None:
     terminal.shows(ASKS, at)
     terminal.press("\x03")
     assert terminal.ends() == INTERRUPTED
-    [run] = ops("runs", "list", "--by", ops.env["TEMPORAL_STARTED_BY"], "--json").json
+    [run] = either("runs", "list", "--by", either.env["TEMPORAL_STARTED_BY"], "--json").json
     assert run["status"] == "running"
-    ops("runs", "terminate", run["id"])
+    either("runs", "terminate", run["id"])
 
 
-def test_a_run_that_ends_during_the_question_is_told(ops: Shell) -> None:
-    terminal = patient(ops)
+def test_a_run_that_ends_during_the_question_is_told(either: Shell) -> None:
+    terminal = patient(either)
     terminal.shows("1/3 waiting")
     terminal.press("\x03")
     at = terminal.shows(ASKS)
-    (ops.folder / "go").write_text("")
+    (either.folder / "go").write_text("")
     terminal.shows(r"it has ended meanwhile[\s\S]*waited completed", at)
     assert terminal.ends() == DONE
 
 
-def test_sigterm_leaves_without_asking(ops: Shell) -> None:
-    running = ops.start("run", "Patient", "-i", f'"{ops.folder}/go"', "--json")
+def test_sigterm_leaves_without_asking(either: Shell) -> None:
+    running = either.start("run", "Patient", "-i", f'"{either.folder}/go"', "--json")
     until(
-        lambda: ops("runs", "list", "--by", ops.env["TEMPORAL_STARTED_BY"], "--json").json,
+        lambda: either("runs", "list", "--by", either.env["TEMPORAL_STARTED_BY"], "--json").json,
         lambda: "the run",
     )
     running.process.send_signal(signal.SIGTERM)
     assert running.ends() == INTERRUPTED
     assert '"status": "running"' in running.out
-    (ops.folder / "go").write_text("")
+    (either.folder / "go").write_text("")
 
 
-def test_no_line_is_wider_than_a_narrow_terminal(ops: Shell) -> None:
-    terminal = patient(ops, columns=40)
+def test_no_line_is_wider_than_a_narrow_terminal(either: Shell) -> None:
+    terminal = patient(either, columns=40)
     terminal.shows("1/3")
-    (ops.folder / "go").write_text("")
+    (either.folder / "go").write_text("")
     assert terminal.ends() == DONE
     drawn = [line for line in terminal.text.split("\n") if "Patient " in line or "  wait" in line]
     assert drawn and max(map(len, drawn)) <= 40, drawn
