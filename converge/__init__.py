@@ -12,7 +12,7 @@
     print((await plan(host, wanted)).render())
     report = await apply(host, wanted)
 
-The types are free of I/O and quick to import; the engine is loaded when first asked for.
+Types and engine are loaded when first asked for; the types are free of I/O.
 """
 
 from __future__ import annotations
@@ -46,13 +46,15 @@ _LATE = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name in _LATE:
-        return getattr(__import__(_LATE[name], fromlist=(name,)), name)
-    try:
-        return _TYPES.named(name)
-    except KeyError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+if not TYPE_CHECKING:  # a checker would take it for every name that there is not
+
+    def __getattr__(name: str) -> Any:
+        if name in _LATE:
+            return getattr(__import__(_LATE[name], fromlist=(name,)), name)
+        try:
+            return _TYPES.named(name)
+        except KeyError:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
 
 
 def __dir__() -> list[str]:

@@ -83,11 +83,13 @@ AnyResource = Annotated[Resource, OneOf(BY_KEY)]
 """One item of a spec's list of resources."""
 
 
-def __getattr__(name: str) -> Any:
-    try:
-        return BY_KEY.named(name)
-    except KeyError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+if not TYPE_CHECKING:  # a checker would take it for every name that there is not
+
+    def __getattr__(name: str) -> Any:
+        try:
+            return BY_KEY.named(name)
+        except KeyError:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
 
 
 def __dir__() -> list[str]:
