@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 from converge.resource import Resource
-from converge.resources.item import OneOf
+from converge.resources.item import OneOf, reader
 from converge.resources.late import Types
 
 if TYPE_CHECKING:  # what the table says, for those who do not run it; a test compares the two
@@ -81,6 +81,12 @@ BY_KEY = Types(
 
 AnyResource = Annotated[Resource, OneOf(BY_KEY)]
 """One item of a spec's list of resources."""
+
+
+def load_all() -> None:
+    """Load and build every type now: for a process that lives long or that others are forked from."""
+    for kind in BY_KEY.values():
+        reader(kind)
 
 
 if not TYPE_CHECKING:  # a checker would take it for every name that there is not

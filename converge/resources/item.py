@@ -52,7 +52,7 @@ class OneOf:
         if key is None:
             raise self._refusal(value)
         # What this raises becomes part of the error of the whole, at the place of the item in it.
-        return _reader(self.types[key]).validate_python(value, context=info.context)
+        return reader(self.types[key]).validate_python(value, context=info.context)
 
     def _key(self, value: Any) -> str | None:
         if not isinstance(value, Mapping):
@@ -106,7 +106,8 @@ class _Tagged:
 _readers: dict[type[Resource], TypeAdapter[Resource]] = {}
 
 
-def _reader(kind: type[Resource]) -> TypeAdapter[Resource]:
+def reader(kind: type[Resource]) -> TypeAdapter[Resource]:
+    """Reads data of one type, built once."""
     if kind not in _readers:
         kind.model_rebuild()  # else it would be built here, and once more for itself
         tagged: Any = Annotated[kind, _Tagged()]

@@ -76,6 +76,15 @@ def test_only_those_types_are_loaded_that_are_used(code, modules):
     assert loaded(code) == set(modules.split())
 
 
+def test_all_can_be_loaded_and_built_ahead():
+    code = (
+        "from converge.resources import BY_KEY, item, load_all; load_all();"
+        "assert all(kind.__pydantic_complete__ for kind in BY_KEY.values());"
+        "assert set(item._readers) == set(BY_KEY.values())"
+    )
+    assert loaded(code) == {kind.__module__.rpartition(".")[2] for kind in BY_KEY.values()}
+
+
 def test_what_there_is_not_is_no_attribute():
     with pytest.raises(AttributeError, match="'converge' has no attribute 'Fil'"):
         converge.Fil  # noqa: B018
