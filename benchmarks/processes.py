@@ -22,8 +22,15 @@ def command() -> list[str]:
 
 
 def environment(folder: Path, env: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This environment without settings, state in `folder`, and `env` on top."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("TEMPORAL_")}
+    """This environment without settings, state in `folder`, and `env` on top.
+
+    Python may keep the bytecode of our sources, as it has that of every installed package.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("TEMPORAL_") and name != "PYTHONDONTWRITEBYTECODE"
+    }
     return {
         **kept,
         "PYTHONPATH": str(ROOT),

@@ -25,6 +25,8 @@ from converge.transport.routes import Route, route_to, written
 
 TRIES = 6
 """For one connect, when sshd drops it unheard (MaxStartups 10:30:100)."""
+REFUSALS = 4
+"""For one connect: an sshd that reads its settings anew closes its port for a moment."""
 MOST_JUMPS = 8
 KEEPALIVE = 15
 """Seconds of silence after which the host is asked; after 4 unanswered ones it is gone."""
@@ -43,6 +45,11 @@ async def connect(host: Host, pool: Pool, slot: Slot) -> asyncssh.SSHClientConne
         except ConnectionLost:
             if attempt == TRIES or (tunnel is not None and tunnel.is_closed()):
                 raise
+        except Refused:
+            if attempt >= REFUSALS:
+                raise
+            await asyncio.sleep(0.1 * 2**attempt)
+            continue
         # Full jitter: those that were dropped together must not come back together.
         await asyncio.sleep(random.uniform(0.05, 0.2 * 2**attempt))
     raise AssertionError("unreachable")

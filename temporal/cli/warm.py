@@ -265,8 +265,10 @@ def _load() -> None:
     """Import what commands use, and what is registered."""
     for name in _USED:
         importlib.import_module(name)
+    from converge.resources import load_all
     from temporal import config, registry
 
+    load_all()
     registry.load(config.load())
 
 
