@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import temporal
-from temporal.scaffold import CannotCreate, new, register
+from temporal.scaffold import CannotCreate, new
+from temporal.scaffold.registering import register
 
 REPOSITORY = Path(temporal.__file__).resolve().parent.parent
 _numbers = itertools.count()
