@@ -97,6 +97,14 @@ class Registry:
         """Every queue on which something is offered, sorted."""
         return sorted({entry.queue for entry in self.entries()})
 
+    def domains(self) -> list[str]:
+        """Every domain in which something is registered, sorted."""
+        return sorted({entry.domain for entry in self.entries() if entry.domain})
+
+    def unknown_domains(self, settings: Settings) -> list[str]:
+        """Domains that `settings` have a queue for and nobody registered anything in: mistyped."""
+        return sorted(set(settings.task_queues) - set(self.domains()))
+
     def on_queue(self, queue: str) -> tuple[list[type], list[Callable[..., Any]]]:
         """What a worker of `queue` offers: workflow classes and activity functions."""
         return (

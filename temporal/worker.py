@@ -40,7 +40,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from temporal.client import Ops
-from temporal.config import Settings
+from temporal.config import QUEUE_PREFIX, Settings
 from temporal.health import Health, pollers
 from temporal.registry import Registry
 from temporal.shared.errors import ConfigError
@@ -177,6 +177,10 @@ class Crew:
             )
         self._runs = [asyncio.create_task(worker.run()) for worker in self._workers]
         self._look = asyncio.create_task(self._warn_of_other_code())
+        for domain in self.ops.registry.unknown_domains(self.ops.settings):
+            known = ", ".join(self.ops.registry.domains()) or "none"
+            variable = QUEUE_PREFIX + domain.upper()
+            log.warning(f"{variable} is for no domain there is, and changes nothing: {known}")
         return self
 
     async def __aexit__(

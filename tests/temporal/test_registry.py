@@ -281,3 +281,12 @@ def test_a_mistyped_name_offers_the_near_ones() -> None:
         found.workflow("testworkflw")
     with pytest.raises(UnknownName, match=r"Known: .*test_activity"):
         found.activity("zzz")
+
+
+def test_a_queue_for_a_domain_that_is_not_there_is_known() -> None:
+    settings = config.load(
+        {"TEMPORAL_TASK_QUEUE_AUTOMATION": "servers", "TEMPORAL_TASK_QUEUE_AUTOMATON": "servers"}
+    )
+    found = registry.load(settings)
+    assert found.unknown_domains(settings) == ["automaton"]
+    assert "automation" in found.domains()
