@@ -8,7 +8,7 @@ STAMP := $(VENV)/.set-up
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo test lint types check unit bench bench-converge soak lock histories clean
+.PHONY: help setup system demo test lint types check unit bench bench-converge soak lynis lock histories clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -44,6 +44,9 @@ unit: $(STAMP) system
 
 soak: setup  ## the long trials
 	$(BIN)/pytest -m soak
+
+lynis: setup  ## what lynis says of a server before and after the role baseline
+	$(BIN)/pytest -m soak -s tests/converge/test_lynis.py
 
 bench: setup  ## the figures, as table, JSON and plot, into docs/bench
 	$(BIN)/python -m benchmarks

@@ -10,7 +10,6 @@ from pydantic import Field
 from converge.names import UserName
 from converge.resource import Resource
 from converge.resources import (
-    Command,
     File,
     Nftables,
     Package,
@@ -23,34 +22,12 @@ from converge.resources import (
     User,
 )
 from converge.resources.keys import AuthorizedKey
+from converge.roles import hardening
 from converge.roles.role import Parameters
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+LoginSetting = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
 
-# Sources: kernel documentation, admin-guide/sysctl, and the hardening advice of lynis.
-NETWORK = {
-    "net.ipv4.conf.all.rp_filter": 1,
-    "net.ipv4.conf.all.accept_redirects": 0,
-    "net.ipv4.conf.default.accept_redirects": 0,
-    "net.ipv4.conf.all.send_redirects": 0,
-    "net.ipv4.conf.all.accept_source_route": 0,
-    "net.ipv4.conf.default.accept_source_route": 0,
-    "net.ipv4.conf.all.log_martians": 1,
-    "net.ipv4.conf.default.log_martians": 1,
-    "net.ipv6.conf.all.accept_redirects": 0,
-    "net.ipv6.conf.default.accept_redirects": 0,
-}
-KERNEL = {
-    "kernel.kptr_restrict": 2,
-    "kernel.dmesg_restrict": 1,
-    "kernel.sysrq": 0,
-    "kernel.unprivileged_bpf_disabled": 1,
-    "kernel.yama.ptrace_scope": 1,
-    "net.core.bpf_jit_harden": 2,
-    "fs.protected_fifos": 2,
-    "fs.protected_regular": 2,
-    "fs.suid_dumpable": 0,
-}
 SSHD = {
     "PasswordAuthentication": "no",
     "KbdInteractiveAuthentication": "no",
@@ -59,7 +36,7 @@ SSHD = {
     "AllowTcpForwarding": "no",
     "TCPKeepAlive": "no",
     "ClientAliveInterval": "60",
-    "ClientAliveCountMax": "3",
+    "ClientAliveCountMax": "2",
     "MaxAuthTries": "3",
     "LoginGraceTime": "30",
     "LogLevel": "VERBOSE",
@@ -80,7 +57,7 @@ def baseline(
     admins: tuple[Admin, ...] = (),
     root_login: Literal["keys", "no"] = "keys",
     ssh_port: Port = 22,
-    ssh: dict[str, str | bool | int] | None = None,
+    ssh: dict[str, str | bool | int | None] | None = None,
     firewall: bool = True,
     open_ports: tuple[Port, ...] = (),
     open_udp_ports: tuple[Port, ...] = (),
@@ -91,14 +68,22 @@ def baseline(
     time_sync: bool = True,
     journal_size: str = "500M",
     journal_time: str = "1month",
-    sysctl: dict[str, int | str] | None = None,
+    sysctl: dict[str, int | str | None] | None = None,
+    blocked_modules: tuple[str, ...] = hardening.MODULES,
+    login: dict[LoginSetting, int | str | None] | None = None,
+    banner: str | None = None,
+    stale_services: Literal["restart", "list", "ignore"] = "ignore",
     container: bool = False,
 ) -> Iterator[Resource]:
-    """Users and keys, sshd, firewall, clock, updates, log limits and kernel parameters.
+    """Users and keys, sshd, firewall, clock, updates, log limits, kernel and login settings.
 
     `trusted` are networks from which every port is open. In a `container` clock and kernel are the
-    host machine's, and left alone. `ssh` and `sysctl` add to what is set, or replace it.
+    host machine's, and left alone. `ssh`, `sysctl` and `login` (/etc/login.defs) add to what is
+    set, or replace it; null leaves out what we would set. `banner` is shown before a login.
+    `stale_services`: what to do with daemons that run on with a library that was updated.
     """
+    # Before the users: useradd takes the mode of a new home from there.
+    yield from hardening.logins(hardening.changed(hardening.LOGIN, login))
     yield Package("sudo")
     for admin in admins:
         yield User(
@@ -110,7 +95,7 @@ def baseline(
         if admin.sudo != "no":
             nopasswd = admin.sudo == "without password"
             yield Sudoers(admin.user, user=admin.user, nopasswd=nopasswd)
-    yield from _ssh(root_login, ssh_port, ssh or {})
+    yield from _ssh(root_login, ssh_port, ssh, banner is not None)
     if firewall:
         ports = sorted({ssh_port, *open_ports})
         yield Package("nftables")
@@ -122,19 +107,29 @@ def baseline(
         yield Service("systemd-timesyncd", enabled=True, running=True)
     yield UnattendedUpgrades(upgrades, reboot=reboot)
     yield from _logs(journal_size, journal_time)
-    wanted = {**NETWORK, **({} if container else KERNEL), **(sysctl or {})}
-    for name, value in wanted.items():
+    kernel = {} if container else hardening.KERNEL
+    for name, value in hardening.changed({**hardening.NETWORK, **kernel}, sysctl).items():
         yield Sysctl(name, value=value)
-    yield from _limits()
+    if not container:
+        yield from hardening.modules(blocked_modules)
+    yield from hardening.no_core_dumps()
+    if banner is not None:
+        yield from hardening.banners(banner)
+    if stale_services != "ignore":
+        yield from hardening.stale_services(stale_services)
 
 
-def _ssh(root_login: str, port: int, more: dict[str, str | bool | int]) -> Iterator[Resource]:
+def _ssh(
+    root_login: str, port: int, more: dict[str, str | bool | int | None] | None, banner: bool
+) -> Iterator[Resource]:
     root = "prohibit-password" if root_login == "keys" else "no"
     settings: dict[str, str | bool | int] = {**SSHD, "PermitRootLogin": root}
     if port != 22:
         settings["Port"] = port
+    if banner:
+        settings["Banner"] = "/etc/issue.net"
     # First in its folder: sshd keeps the first value it reads.
-    yield Sshd("00-baseline", settings={**settings, **more})
+    yield Sshd("00-baseline", settings=hardening.changed(settings, more))
 
 
 def _rules(tcp: list[int], udp: tuple[int, ...], trusted: tuple[str, ...]) -> str:
@@ -173,21 +168,3 @@ def _logs(size: str, kept: str) -> Iterator[Resource]:
     yield limits
     yield Service("systemd-journald", running=True, on_change=[limits], action="restart")
     yield Package("logrotate")
-
-
-def _limits() -> Iterator[Resource]:
-    """No core dumps, which hold what was in memory; and new files that others cannot write."""
-    yield File(
-        "/etc/security/limits.d/50-no-core.conf",
-        content="* hard core 0\nroot hard core 0\n",
-        mode="0644",
-    )
-    yield File(
-        "/etc/systemd/coredump.conf.d/50-none.conf",
-        content="[Coredump]\nStorage=none\nProcessSizeMax=0\n",
-        mode="0644",
-    )
-    yield Command(
-        "sed -i 's/^UMASK[[:space:]].*/UMASK\\t\\t027/' /etc/login.defs",
-        unless="grep -Eq '^UMASK[[:space:]]+027$' /etc/login.defs",
-    )

@@ -73,9 +73,40 @@ def test_a_container_keeps_its_hands_off_kernel_and_clock(tmp_path: Path) -> Non
     assert "sysctl:net.ipv4.conf.all.rp_filter" in ids(made)
 
 
+def test_baseline_can_be_told_otherwise(tmp_path: Path) -> None:
+    """Null leaves out what it would set, anything else adds to it or replaces it."""
+    asked = {
+        "sysctl": {"kernel.sysrq": None, "kernel.dmesg_restrict": 0, "vm.swappiness": 10},
+        "ssh": {"AllowTcpForwarding": None, "MaxSessions": 4},
+        "login": {"UMASK": None, "PASS_MAX_DAYS": 365},
+        "blocked_modules": ["usb_storage"],
+        "banner": "no\\way",
+        "stale_services": "restart",
+    }
+    made, _ = expand([{"role": "baseline", "with": asked}], tmp_path)
+    kernel = {r.sysctl: r.value for r in made if r.key == "sysctl"}
+    assert "kernel.sysrq" not in kernel
+    assert (kernel["kernel.dmesg_restrict"], kernel["vm.swappiness"]) == ("0", "10")
+    (sshd,) = [r for r in made if r.key == "sshd"]
+    assert "AllowTcpForwarding" not in sshd.settings and sshd.settings["MaxSessions"] == ("4",)
+    assert sshd.settings["Banner"] == ("/etc/issue.net",)
+    lines = [r.line for r in made if r.key == "line"]
+    assert "PASS_MAX_DAYS\t365" in lines and not [x for x in lines if "mask" in x.lower()]
+    assert [r.id for r in made if r.key == "kernel_module"] == ["kernel_module:usb_storage"]
+    text = {r.name: r.content for r in made if r.key == "file"}
+    # getty would read \w as one of its own.
+    assert text["/etc/issue"] == "no\\\\way\n\n" and text["/etc/issue.net"] == "no\\way\n"
+    assert "'a'" in text["/etc/needrestart/conf.d/50-baseline.conf"]
+
+
 @pytest.mark.parametrize(
     ("item", "loc", "said"),
     [
+        (
+            {"role": "baseline", "with": {"login": {"UMASK 0\nROOT": 1}}},
+            ("with", "login", "UMASK 0\nROOT", "[key]"),
+            "match pattern",
+        ),
         ({"role": "ngnix"}, ("role",), "no such role.*did you mean nginx"),
         ({"role": "../etc"}, ("role",), "no such role"),
         ({"role": 3}, ("role",), "must be the name"),
