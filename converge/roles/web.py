@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from converge.resource import Resource
-from converge.resources import File, Package, Service
+from converge.resources import File, Line, Package, Service
 from converge.roles.baseline import Port
 from converge.roles.role import Parameters
 
@@ -53,14 +53,14 @@ def nginx(
 ) -> Iterator[Resource]:
     """nginx with these sites; Debian's own default site is removed unless `default_site`."""
     yield Package(package)
-    files: list[Resource] = []
-    files.append(
-        File(
-            "/etc/nginx/conf.d/00-common.conf",
-            content=f"server_tokens {'on' if server_tokens else 'off'};\n",
-            mode="0644",
-        )
+    # In its place, since saying it twice is an error, and trixie's nginx.conf says `build`.
+    tokens = Line(
+        f"\tserver_tokens {'on' if server_tokens else 'off'};",
+        file="/etc/nginx/nginx.conf",
+        match=r"^[[:space:]]*(#[[:space:]]*)?server_tokens[[:space:]]",
+        after=r"^[[:space:]]*http[[:space:]]*[{]",
     )
+    files: list[Resource] = [tokens]
     if not default_site:
         files.append(File("/etc/nginx/sites-enabled/default", absent=True))
     files += [

@@ -42,8 +42,9 @@ def secrets(ref: str) -> bytes:
     return {"env://DB": b"correct horse battery"}[ref]
 
 
-async def test_every_role_of_ours_on_one_server(machine) -> None:  # noqa: F811
-    server = machine("bookworm")
+@pytest.mark.parametrize("release", ["bookworm", "trixie"])
+async def test_every_role_of_ours_on_one_server(release: str, machine) -> None:  # noqa: F811
+    server = machine(release)
     host = Host(
         server.address, user=server.user, key=str(server.key), known_hosts=str(server.known_hosts)
     )
@@ -61,6 +62,7 @@ async def test_every_role_of_ours_on_one_server(machine) -> None:  # noqa: F811
             (Backend(name="web", servers=("127.0.0.1:8081",)),),
         ),
         *postgresql(
+            version={"bookworm": 15, "trixie": 17}[release],
             settings={"max_connections": 30},
             roles=(DbRole(name="app", password="env://DB"),),
             databases=(Database(name="app", owner="app"),),
@@ -75,6 +77,7 @@ async def test_every_role_of_ours_on_one_server(machine) -> None:  # noqa: F811
     assert "passwordauthentication no" in sshd and "x11forwarding no" in sshd
     assert "policy drop" in on(server, "nft list ruleset")
     assert on(server, "sudo -u ann sudo -n id -u") == "0"
+    assert on(server, "umask") == "0027" and on(server, "stat -c %a /home/ann") == "700"
     assert on(server, "date +%Z") in ("CET", "CEST")
     assert "correct horse" not in on(server, "grep -rs 'correct horse' /etc /var/lib/converge || :")
     # app_host: runs as its user, with what it was given
@@ -82,9 +85,11 @@ async def test_every_role_of_ours_on_one_server(machine) -> None:  # noqa: F811
     assert on(server, f"stat -c %U /proc/{pid}") == "app"
     assert "A=b c%d" in on(server, f"tr '\\0' '\\n' </proc/{pid}/environ").splitlines()
     # haproxy answers from nginx, postgresql takes the password
-    on(server, "echo it-is-so >/srv/app/shared/page")
+    # By the umask of baseline it would be readable for nobody else.
+    on(server, "echo it-is-so >/srv/app/shared/page; chmod 644 /srv/app/shared/page")
     ask = "exec 3<>/dev/tcp/127.0.0.1/80; printf 'GET /page HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3"
     assert on(server, f'bash -c "{ask}"').endswith("it-is-so")
+    assert "server_tokens off" in on(server, "nginx -T 2>/dev/null | grep -v '#'")
     asked = (
         "PGPASSWORD='correct horse battery' psql -h 127.0.0.1 -U app -tAc 'SHOW max_connections'"
     )
