@@ -87,6 +87,7 @@ def _asked(line: socket.socket, arguments: list[str]) -> bool:
         "environment": env,
         "alike": alike(env),
         "umask": mask,
+        "ignored": [each for each in _FORWARDED if signal.getsignal(each) is signal.SIG_IGN],
         "streams": [[each.encoding, each.errors] for each in (sys.stdin, sys.stdout, sys.stderr)],
     }
     text = json.dumps(request).encode()  # lone surrogates, which stand for other bytes, survive it
@@ -116,8 +117,7 @@ def _forwarding(line: socket.socket) -> int:
         tell(CONTINUE)
 
     for number in _FORWARDED:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-            signal.signal(number, lambda number, _frame: tell(bytes([number])))
+        signal.signal(number, lambda number, _frame: tell(bytes([number])))
     signal.signal(signal.SIGTSTP, lambda _number, _frame: suspend())
     ended = _last_words(line)
     if len(ended) < 2:

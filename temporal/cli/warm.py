@@ -216,6 +216,8 @@ def _become(request: dict[str, Any], descriptors: list[int], inherited: list[int
     status = 1
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in request["ignored"]:  # as under nohup; a command may still listen to it
+            signal.signal(number, signal.SIG_IGN)
         for number in inherited:
             os.close(number)
         *streams, folder = descriptors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -9,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -155,8 +156,9 @@ def test_changed_code_is_run_here_and_loaded_anew(ops: Shell) -> None:
         until(lambda: "afterwards" in front(ops, "list").stdout, lambda: "the new code")
 
 
-def patient(shell: Shell) -> Running:
+def patient(shell: Shell, inside: Sequence[str] = ()) -> Running:
     """A run that goes on until the file `go` is there."""
+    shell = dataclasses.replace(shell, inside=[*inside])
     running = shell.start("run", "Patient", "-i", f'"{shell.folder}/go"', "--id", shell.folder.name)
     running.says("1/3 waiting")
     return running
@@ -169,13 +171,26 @@ def commands(shell: Shell) -> list[psutil.Process]:
     return [p for p in all_of if p.ppid() in {other.pid for other in all_of}]
 
 
-def test_a_signal_reaches_it_and_the_status_comes_back(warm: Shell) -> None:
-    running = patient(warm)
+DEAF = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]
+"""As a shell without job control starts what goes to the background."""
+
+
+@pytest.mark.parametrize("inside", [[], DEAF])
+def test_a_signal_reaches_it_and_the_status_comes_back(warm: Shell, inside: list[str]) -> None:
+    running = patient(warm, inside)
     assert len(commands(warm)) == 1
     running.process.send_signal(signal.SIGINT)
     assert running.ends() == INTERRUPTED
     assert '"running"' in warm("runs", "show", warm.folder.name, "--json").out
     warm("runs", "terminate", warm.folder.name)
+
+
+def test_what_its_front_ignores_it_ignores(warm: Shell) -> None:
+    running = patient(warm, inside=["nohup"])
+    running.process.send_signal(signal.SIGHUP)
+    [command] = commands(warm)
+    (warm.folder / "go").write_text("")
+    assert running.ends() == DONE and not command.is_running()
 
 
 def test_it_ends_when_its_front_is_killed(warm: Shell) -> None:
