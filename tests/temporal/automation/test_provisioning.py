@@ -47,14 +47,14 @@ async def test_the_example_is_made_and_a_second_run_changes_nothing(
     assert says(server, "stat -c '%U:%G %a' /var/www/html/index.html") == "deploy:www-data 644"
     assert "deploy@example.org" in says(server, "cat ~deploy/.ssh/authorized_keys")
     before = says(
-        server, "stat -c '%n %Z %i' /var/www/html/index.html /etc/nginx/conf.d/tokens.conf"
+        server, "stat -c '%n %Z %i' /var/www/html/index.html /etc/nginx/conf.d/limits.conf"
     )
     pid = says(server, "systemctl show -p MainPID nginx")
     second: Provisioned = await env.run("ProvisionServer", spec)
     assert {o.status for o in second.report.outcomes} == {"unchanged"}
     assert second.report.passes == 0 and "nothing changed" in second.render()
     after = says(
-        server, "stat -c '%n %Z %i' /var/www/html/index.html /etc/nginx/conf.d/tokens.conf"
+        server, "stat -c '%n %Z %i' /var/www/html/index.html /etc/nginx/conf.d/limits.conf"
     )
     assert (before, pid) == (after, says(server, "systemctl show -p MainPID nginx"))
 
