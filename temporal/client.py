@@ -41,6 +41,7 @@ from temporal.payloads import explain_validation
 from temporal.plugin import OpsPlugin
 from temporal.registry import Registry
 from temporal.shared.errors import ConnectError, SpecError
+from temporal.store import open_store
 
 STARTED_BY = SearchAttributeKey.for_keyword("OpsStartedBy")
 DOMAIN = SearchAttributeKey.for_keyword("OpsDomain")
@@ -179,7 +180,7 @@ async def connect(
         async with asyncio.timeout(CONNECT_TIMEOUT.total_seconds() + 0.5):
             client = await Client.connect(
                 **options,
-                plugins=[OpsPlugin(catalogue)],
+                plugins=[OpsPlugin(catalogue, open_store(settings))],
                 runtime=runtime,
                 connect_timeout=CONNECT_TIMEOUT,
                 identity=identity,

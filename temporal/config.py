@@ -33,6 +33,10 @@ QUEUE_PREFIX = "TEMPORAL_TASK_QUEUE_"
 DEFAULT_ADDRESS = "localhost:7233"
 
 
+FOUND, OWN = "embedded server of", "embedded server, for this command, of"
+"""Kinds of origin of an embedded server's address: another command's, and the command's own."""
+
+
 @dataclass(frozen=True)
 class Origin:
     """Where a value came from: the kind of source, and its name there."""
@@ -66,6 +70,9 @@ class Settings(BaseSettings):
     state_dir: Path = Field(
         default_factory=lambda: Path(default_state_dir()),
         description="embedded server, logs, records",
+    )
+    store: Path | None = Field(
+        None, description="folder for big values; default: in the state folder, if embedded"
     )
     drain_timeout: float = Field(
         300.0,
@@ -170,6 +177,11 @@ class Settings(BaseSettings):
     def address_configured(self) -> bool:
         """False when nobody said where the server is: then an embedded one may be started."""
         return self.origin("address") != DEFAULT
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the server is the embedded one of this project's state folder."""
+        return self.origin("address").kind in (FOUND, OWN)
 
     def queue_for(self, domain: str | None) -> str:
         """The task queue of `domain`; None is what belongs to no domain."""

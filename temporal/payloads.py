@@ -11,13 +11,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import temporalio.api.common.v1
-import temporalio.converter
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 from temporalio.api.failure.v1 import Failure
 from temporalio.contrib.pydantic import PydanticPayloadConverter
-from temporalio.converter import DataConverter, DefaultFailureConverter, PayloadConverter
+from temporalio.converter import (
+    DataConverter,
+    DefaultFailureConverter,
+    ExternalStorage,
+    PayloadConverter,
+)
 
+from temporal import store
 from temporal.shared.errors import NotSerialisable, PayloadTooLarge, Permanent
 from temporal.shared.replaying import replaying
 from temporal.shared.secrets import HIDDEN_INPUT, redactor
@@ -39,12 +44,18 @@ class BadPayload(Permanent):
 class OpsPayloadConverter(PydanticPayloadConverter):
     """Pydantic JSON; refuses what cannot travel, redacts what must not."""
 
+    limit = PAYLOAD_LIMIT
+    advice = (
+        "Keep big data in a file and pass a reference to it, or set TEMPORAL_STORE to a folder that "
+        "commands and workers share: big values are kept there."
+    )
+
     def to_payloads(self, values: Sequence[Any]) -> list[temporalio.api.common.v1.Payload]:
         """See base class.
 
         Raises:
             NotSerialisable: a value cannot be turned into JSON.
-            PayloadTooLarge: the values are over :data:`PAYLOAD_LIMIT` bytes.
+            PayloadTooLarge: the values are over :attr:`limit` bytes.
         """
         try:
             payloads: list[temporalio.api.common.v1.Payload] = super().to_payloads(values)
@@ -60,8 +71,25 @@ class OpsPayloadConverter(PydanticPayloadConverter):
             clean = redact(payload.data)
             if clean is not payload.data:
                 payload.data = clean
-        _refuse_too_large(values, payloads)
+        self._refuse_too_large(values, payloads)
         return payloads
+
+    def _refuse_too_large(
+        self, values: Sequence[Any], payloads: Sequence[temporalio.api.common.v1.Payload]
+    ) -> None:
+        sizes = [payload.ByteSize() + _FRAME for payload in payloads]
+        if sum(sizes) <= self.limit:
+            return
+        each = ", ".join(
+            f"{type(value).__qualname__} {_size(size)}"
+            for value, size in zip(values, sizes, strict=False)
+        )
+        several = f"values of {_size(sum(sizes))} ({each})"
+        what = f"a value of type {each}" if len(sizes) == 1 else several
+        raise PayloadTooLarge(
+            f"{what}; the limit is {_size(self.limit)} for all values of a call or result. "
+            f"{self.advice}"
+        )
 
     def from_payloads(
         self,
@@ -81,6 +109,13 @@ class OpsPayloadConverter(PydanticPayloadConverter):
             if replaying():
                 raise
             raise BadPayload(explain_validation(error)) from None
+
+
+class StoredPayloadConverter(OpsPayloadConverter):
+    """The same where big values are kept in a store: what travels is a reference."""
+
+    limit = store.LIMIT
+    advice = "Keep data as big as that in a file or an artifact, and pass its place."
 
 
 class OpsFailureConverter(DefaultFailureConverter):
@@ -123,25 +158,6 @@ def explain_validation(error: ValidationError) -> str:
 _NOTHING_TO_SHOW = (HIDDEN_INPUT, "missing", "missing_argument")
 
 
-def _refuse_too_large(
-    values: Sequence[Any], payloads: Sequence[temporalio.api.common.v1.Payload]
-) -> None:
-    sizes = [payload.ByteSize() + _FRAME for payload in payloads]
-    if sum(sizes) <= PAYLOAD_LIMIT:
-        return
-    each = ", ".join(
-        f"{type(value).__qualname__} {_size(size)}"
-        for value, size in zip(values, sizes, strict=False)
-    )
-    what = (
-        f"a value of type {each}" if len(sizes) == 1 else f"values of {_size(sum(sizes))} ({each})"
-    )
-    raise PayloadTooLarge(
-        f"{what}; the limit of Temporal is {_size(PAYLOAD_LIMIT)} for all values of a call or result. "
-        "Keep big data in a file or store and pass a reference to it."
-    )
-
-
 def _clip(text: str) -> str:
     """`text`, of a very long one the beginning and the end."""
     over = len(text) - _MESSAGE_LIMIT
@@ -153,8 +169,15 @@ def _size(count: int) -> str:
     return f"{count / 1024 / 1024:.2f} MiB"
 
 
-data_converter: DataConverter = dataclasses.replace(
-    temporalio.converter.DataConverter.default,
-    payload_converter_class=OpsPayloadConverter,
-    failure_converter_class=OpsFailureConverter,
-)
+def data_converter(kept: ExternalStorage | None = None) -> DataConverter:
+    """How clients and workers turn values into payloads.
+
+    Args:
+        kept: where values go that are too big for a history; None: those are refused.
+    """
+    return dataclasses.replace(
+        DataConverter.default,
+        payload_converter_class=StoredPayloadConverter if kept else OpsPayloadConverter,
+        failure_converter_class=OpsFailureConverter,
+        external_storage=kept,
+    )

@@ -13,6 +13,7 @@ import inspect
 from typing import Any
 
 from temporalio import workflow
+from temporalio.converter import ExternalStorage
 from temporalio.plugin import SimplePlugin
 from temporalio.worker import (
     ExecuteWorkflowInput,
@@ -159,12 +160,15 @@ class OpsPlugin(SimplePlugin):
     """Everything this project adds to Temporal, for one registry.
 
     Use it on the client; its workers and replayers take it over from there.
+
+    Args:
+        kept: where values go that are too big for a history.
     """
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, kept: ExternalStorage | None = None) -> None:
         super().__init__(
             "temporal-ops",
-            data_converter=data_converter,
+            data_converter=data_converter(kept),
             interceptors=[Defaults(registry)],
             workflow_runner=functools.partial(_runner, packages=registry.packages),
         )

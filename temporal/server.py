@@ -29,7 +29,7 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.service import ConnectConfig, RPCError, ServiceClient
 
 from temporal.client import SEARCH_ATTRIBUTES
-from temporal.config import DEFAULT_ADDRESS, Origin, Settings
+from temporal.config import DEFAULT_ADDRESS, FOUND, Origin, Settings
 from temporal.shared.errors import ConfigError, ConnectError
 
 READY_TIMEOUT_S = 30.0
@@ -88,7 +88,7 @@ def locate(settings: Settings) -> Settings | None:
         return settings
     record = running(settings)
     if record:
-        return settings.at(record.address, Origin("embedded server of", str(settings.state_dir)))
+        return settings.at(record.address, Origin(FOUND, str(settings.state_dir)))
     host, _, port = DEFAULT_ADDRESS.rpartition(":")
     if _listens(host, int(port)):
         return settings

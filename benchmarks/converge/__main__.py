@@ -203,9 +203,10 @@ def _heading(about: str) -> list[str]:
         "fact gathering and ControlPersist (its connections of the command before are still open, as",
         "are those of our worker; pyinfra and our library connect anew each time). Packages are",
         "downloaded before, and Python is on the servers before, for everybody. With one host",
-        "temporal-ops is `temporal-ops run ProvisionServer`; with more, one client process that starts",
-        "a ProvisionServer run a host and waits for all. After each round every server is looked at,",
-        "and the comparison is void unless all are alike.",
+        "temporal-ops is `temporal-ops run ProvisionServer`; with more, `temporal-ops run",
+        "ProvisionFleet` with all hosts in one wave; both beside a running `temporal-ops up`, which",
+        "answers commands from a process that has loaded them. After each round every server is",
+        "looked at, and the comparison is void unless all are alike.",
         "",
         f"Machine: {about}.",
     ]

@@ -70,6 +70,8 @@ class Field:
         self._put("hosts.json", hosts)
         self._put("resources.json", resources)
         self._put("spec.yml", {"host": hosts[0], "resources": resources})
+        at_once = {"canary": 0, "wave": "100%", "parallel": len(hosts)}
+        self._put("fleet.yml", {"hosts": hosts, "resources": resources, "rollout": at_once})
         self._put("site.json", site.playbook(value))
         entries = {
             one.name: {
@@ -113,7 +115,7 @@ class Field:
             case "temporal-ops" if len(self.machines) == 1:
                 return [*command(), "run", "ProvisionServer", "-f", "spec.yml"]
             case "temporal-ops":
-                return [*own, "benchmarks.converge.many", *files]
+                return [*command(), "run", "ProvisionFleet", "-f", "fleet.yml"]
             case "converge":
                 return [*own, "benchmarks.converge.library", *files]
             case "limit":

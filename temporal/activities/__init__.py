@@ -3,7 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from temporal.activities.automation.converging import check_answers, converge_host, plan_host
+from temporal.activities.automation.converging import (
+    check_answers,
+    converge_host,
+    converge_member,
+    plan_host,
+)
 from temporal.activities.test import test_activity
 
 ACTIVITIES: list[Callable[..., Any]] = []
@@ -12,3 +17,4 @@ ACTIVITIES.append(test_activity)
 ACTIVITIES.append(converge_host)
 ACTIVITIES.append(check_answers)
 ACTIVITIES.append(plan_host)
+ACTIVITIES.append(converge_member)

@@ -29,7 +29,6 @@ EXIT_CODES = (
     "timed out; 130 interrupted (the run goes on)."
 )
 
-OWN = "embedded server, for this command, of"
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
@@ -142,7 +141,7 @@ async def session(
         quiet: do not say so.
     """
     from temporal import client, logs, server
-    from temporal.config import Origin
+    from temporal.config import OWN, Origin
     from temporal.worker import Crew, build_id, identity
 
     located = server.locate(chosen)
@@ -186,4 +185,6 @@ def _silent_runtime() -> Runtime:
 
 def is_own(ops: Ops) -> bool:
     """Whether server and worker end with this command."""
+    from temporal.config import OWN
+
     return ops.settings.origin("address").kind == OWN

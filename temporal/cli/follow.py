@@ -196,8 +196,9 @@ def _gone(error: BaseException) -> bool:
 def _orphaned(ops: Ops) -> bool:
     """Whether the server was the embedded one of this project, which no command runs any more."""
     from temporal import server
+    from temporal.config import FOUND
 
-    embedded = ops.settings.origin("address").kind == "embedded server of"
+    embedded = ops.settings.origin("address").kind == FOUND
     return embedded and server.running(ops.settings) is None
 
 

@@ -111,6 +111,39 @@ def terminate(
         say(f"terminated {run_id}")
 
 
+Why = Annotated[str, typer.Option("--why", help="stands in its history")]
+
+
+@app.command(short_help="Begin nothing new; what has begun goes on.")
+def pause(run_id: RunId, why: Why = "", as_json: AsJson = False) -> None:
+    """Let a fleet begin nothing new until it is resumed; what has begun goes on to its end."""
+    _tell(run_id, "pause", why, as_json)
+
+
+@app.command(short_help="Let a paused run go on.")
+def resume(run_id: RunId, why: Why = "", as_json: AsJson = False) -> None:
+    """Let a paused run go on."""
+    _tell(run_id, "resume", why, as_json)
+
+
+@app.command(short_help="Begin nothing new, and end as failed.")
+def abort(run_id: RunId, why: Why = "", as_json: AsJson = False) -> None:
+    """Let a fleet begin nothing new and end as failed; what has begun goes on to its end."""
+    _tell(run_id, "abort", why, as_json)
+
+
+def _tell(run_id: str, what: str, why: str, as_json: bool) -> None:
+    from temporal import runs
+    from temporal.client import started_by
+
+    by = started_by(settings())
+    execute(_act(lambda ops: runs.tell(ops, run_id, what, by, why)))
+    if as_json:
+        emit({"id": run_id, "asked": what, "by": by})
+    else:
+        say(f"{run_id} has heard it: {what}, by {by}")
+
+
 async def _act(call: Callable[[Ops], Awaitable[None]]) -> None:
     async with session(settings(), quiet=True) as ops:
         await call(ops)

@@ -13,7 +13,7 @@ def up(as_json: AsJson = False) -> None:
 async def _up(as_json: bool) -> None:
     from temporal import client, logs, registry, server
     from temporal.cli import warm
-    from temporal.config import Origin
+    from temporal.config import FOUND, Origin
     from temporal.worker import Crew, build_id, grace, identity, make_runtime
 
     chosen = settings()
@@ -33,9 +33,7 @@ async def _up(as_json: bool) -> None:
     runtime, metrics = make_runtime(chosen)
     signed = identity(build_id(chosen, catalogue))
     async with server.embedded(chosen) as record:
-        here = chosen.lively().at(
-            record.address, Origin("embedded server of", str(chosen.state_dir))
-        )
+        here = chosen.lively().at(record.address, Origin(FOUND, str(chosen.state_dir)))
         ops = await client.connect(here, catalogue=catalogue, runtime=runtime, identity=signed)
         async with Crew(ops, core_metrics=metrics) as crew:
             await crew.until_polling()

@@ -3,15 +3,16 @@
 Plain functions over a connection; the command line is one face of them.
 """
 
-from temporal.runs.asking import cancel, follow, list_runs, look, pollers, terminate
+from temporal.runs.asking import cancel, follow, list_runs, look, pollers, tell, terminate
 from temporal.runs.failures import failure_text
 from temporal.runs.history import RunReport, Step, report
-from temporal.runs.state import NoSuchRun, PendingActivity, Run
+from temporal.runs.state import NoSuchRun, PendingActivity, Run, RunRefused
 
 __all__ = [
     "NoSuchRun",
     "PendingActivity",
     "Run",
+    "RunRefused",
     "RunReport",
     "Step",
     "cancel",
@@ -21,5 +22,6 @@ __all__ = [
     "look",
     "pollers",
     "report",
+    "tell",
     "terminate",
 ]

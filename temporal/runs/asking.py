@@ -12,12 +12,16 @@ from typing import Any
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
-from temporalio.client import WorkflowHandle, WorkflowHistoryEventFilterType
+from temporalio.client import (
+    WorkflowHandle,
+    WorkflowHistoryEventFilterType,
+    WorkflowUpdateFailedError,
+)
 from temporalio.service import RPCError, RPCStatusCode
 
 from temporal.client import STARTED_BY, Ops, explain_rpc
 from temporal.runs.failures import failure_text
-from temporal.runs.state import NoSuchRun, Run, from_execution
+from temporal.runs.state import NoSuchRun, Run, RunRefused, from_execution
 from temporal.shared.errors import OpsError
 
 _POLL_S = (0.15, 1.0)  # first and longest pause between two looks at a run
@@ -152,6 +156,24 @@ async def terminate(ops: Ops, workflow_id: str, reason: str) -> None:
     """End a run at once; its code does not run again. Raises NoSuchRun."""
     handle = ops.client.get_workflow_handle(workflow_id)
     await _act(ops, workflow_id, lambda: handle.terminate(reason=reason))
+
+
+async def tell(ops: Ops, workflow_id: str, what: str, by: str, why: str = "") -> None:
+    """Say `what` (pause, resume, abort) to a run that listens to it; returns when it has heard.
+
+    Raises:
+        NoSuchRun: it is not in progress.
+        RunRefused: it does not listen to that, or not now; says why.
+    """
+    handle = ops.client.get_workflow_handle(workflow_id)
+
+    async def say() -> None:
+        await handle.execute_update(what, {"by": by, "why": why})
+
+    try:
+        await _act(ops, workflow_id, say)
+    except WorkflowUpdateFailedError as error:
+        raise RunRefused(f"{workflow_id} refuses to {what}: {error.cause}") from None
 
 
 async def _act(ops: Ops, workflow_id: str, call: Callable[[], Awaitable[None]]) -> None:

@@ -32,6 +32,10 @@ class NoSuchRun(OpsError):
     """There is no run with this id."""
 
 
+class RunRefused(OpsError):
+    """A run does not take what it is told; the message says why."""
+
+
 class PendingActivity(BaseModel):
     """An activity that is not done.
 

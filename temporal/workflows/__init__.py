@@ -1,6 +1,7 @@
 """Every workflow, registered. Add yours at the end: import it, then append it."""
 
 from temporal.workflows.automation.plan_server import PlanServer
+from temporal.workflows.automation.provision_fleet import ProvisionFleet
 from temporal.workflows.automation.provision_server import ProvisionServer
 from temporal.workflows.test import TestWorkflow
 
@@ -9,3 +10,4 @@ WORKFLOWS: list[type] = []
 WORKFLOWS.append(TestWorkflow)
 WORKFLOWS.append(ProvisionServer)
 WORKFLOWS.append(PlanServer)
+WORKFLOWS.append(ProvisionFleet)

@@ -33,6 +33,7 @@ from temporal.shared.specs.automation import (
     HttpAnswer,
     Planned,
 )
+from temporal.shared.specs.fleet import HostOutcome, Member, Shape
 
 _BODY = 2000
 _HTTP_TIMEOUT_S = 10.0
@@ -55,6 +56,40 @@ async def converge_host(request: ConvergeHost) -> Report:
         Retryable: the host was not reached, or another run holds it.
         Permanent: it refused us, or the resources contradict each other.
     """
+    report = await _converged(request)
+    if not report.ok:
+        raise HostFailed(_failed(report))
+    return report
+
+
+@activity.defn
+@options(
+    start_to_close=timedelta(hours=2),
+    heartbeat=timedelta(seconds=30),
+    retry=RetryPolicy(maximum_interval=timedelta(seconds=30), maximum_attempts=4),
+)
+async def converge_member(shape: Shape, member: Member) -> HostOutcome:
+    """The same for one host of a fleet, answers too; a failure of the host is a result as well.
+
+    Raises:
+        Retryable: the host was not reached, or another run holds it.
+    """
+    name = member.host.name
+    try:
+        report = await _converged(member.of(shape))
+        if report.ok and shape.answers:
+            await check_answers(CheckAnswers(host=member.host, answers=shape.answers))
+    except Permanent as error:
+        return HostOutcome(host=name, ending="failed", because=str(error))
+    if not report.ok:
+        return HostOutcome(host=name, ending="failed", because=_failed(report)[:4000])
+    changed = tuple(outcome.resource for outcome in report.of("changed"))
+    return HostOutcome(
+        host=name, ending="changed" if changed else "unchanged", changed=changed[:100]
+    )
+
+
+async def _converged(request: ConvergeHost) -> Report:
     info = activity.info()
     run_id = f"{info.workflow_run_id}-{info.activity_id}"
     name = request.host.name
@@ -83,10 +118,7 @@ async def converge_host(request: ConvergeHost) -> Report:
         except asyncio.CancelledError:
             await _abort_if_asked(host, run_id)
             raise
-    report = report.model_copy(update={"host": name})  # as the spec calls it, not where it is
-    if not report.ok:
-        raise HostFailed(_failed(report))
-    return report
+    return report.model_copy(update={"host": name})  # as the spec calls it, not where it is
 
 
 @activity.defn

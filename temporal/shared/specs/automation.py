@@ -37,11 +37,13 @@ _SHORT = re.compile(
 )
 
 
-class _Spec(BaseModel):
+class Spec(BaseModel):
+    """Base of the specs of this domain: a value, and no field that nobody knows."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class HostSpec(_Spec):
+class HostSpec(Spec):
     """Where a server is, and as whom to go there.
 
     Written short as `user@address:port`, `lab:NAME` for a lab server, or `local` for the worker's own
@@ -115,7 +117,7 @@ class HostSpec(_Spec):
         return self.alias or self.address or self.lab or "local"
 
 
-class HttpAnswer(_Spec):
+class HttpAnswer(Spec):
     """What the server should answer over HTTP, seen from the worker.
 
     Attributes:
@@ -140,7 +142,7 @@ class HttpAnswer(_Spec):
         return value
 
 
-class Planned(_Spec):
+class Planned(Spec):
     """What would change on a server: the result of PlanServer.
 
     Attributes:
@@ -172,7 +174,7 @@ class Planned(_Spec):
         return render_plan(self.host, self.changes, self.summary)
 
 
-class ServerSpec(_Spec):
+class ServerSpec(Spec):
     """One server and what it should be like: the input of ProvisionServer and PlanServer.
 
     Attributes:
@@ -219,7 +221,7 @@ class ServerSpec(_Spec):
         return expand(value, folder)
 
 
-class ConvergeHost(_Spec):
+class ConvergeHost(Spec):
     """Input of the activities converge_host and plan_host."""
 
     host: HostSpec
@@ -240,14 +242,14 @@ class ConvergeHost(_Spec):
         )
 
 
-class CheckAnswers(_Spec):
+class CheckAnswers(Spec):
     """Input of the activity check_answers."""
 
     host: HostSpec
     answers: tuple[HttpAnswer, ...]
 
 
-class Answered(_Spec):
+class Answered(Spec):
     """What came over HTTP.
 
     Attributes:
@@ -266,7 +268,7 @@ class Answered(_Spec):
         return f"{self.url} answers {self.status}"
 
 
-class Provisioned(_Spec):
+class Provisioned(Spec):
     """Result of ProvisionServer: what changed, and what the server answers now."""
 
     report: Report

@@ -13,8 +13,9 @@ from converge.resource import Material, Resource
 from converge.resources import AnyResource
 from temporal.shared.specs.reading import Loc, Misfit, Reading
 
-MOST = 1_400_000
-"""Bytes of files in one spec: they travel in the run's input, of which Temporal takes 2 MB."""
+MOST = 32_000_000
+"""Bytes of files in one spec: they travel in the run's input. Without a store (TEMPORAL_STORE) that is
+refused over 2 MB, as Temporal's own limit is; bigger ones are a download by URL and checksum."""
 
 
 def expand(value: Any, folder: Path) -> Reading:

@@ -137,8 +137,8 @@ def test_what_a_spec_takes_travels_with_it(tmp_path: Path) -> None:
     assert "package:nginx" in [resource.id for resource in found.resources]
     again = ServerSpec.model_validate_json(found.model_dump_json())
     assert again == found
-    (tmp_path / "part.j2").write_text("x" * 1_500_000)
-    with pytest.raises(SpecError, match=r"spec.yml:5: .*over 1400000 bytes"):
+    (tmp_path / "part.j2").write_text("x" * 32_000_001)
+    with pytest.raises(SpecError, match=r"spec.yml:5: .*over 32000000 bytes"):
         read(path, ServerSpec)
 
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from temporal.shared.specs.fleet import Fleet
+
 HISTORIES = Path(__file__).parent / "histories"
 # Stands in the recorded history, so it is the same on every machine.
 _SCRATCH = Path("/var/tmp/temporal-ops-recording")
@@ -70,8 +72,24 @@ async def _scratch_folder() -> AsyncIterator[list[Any]]:
         shutil.rmtree(_SCRATCH)
 
 
+@contextlib.asynccontextmanager
+async def _one_and_one_that_is_gone() -> AsyncIterator[list[Any]]:
+    """This machine, then a port where nobody listens, which may fail."""
+    await asyncio.to_thread(_SCRATCH.mkdir, 0o700)
+    shape = {
+        "resources": [{"file": str(_SCRATCH / "motd"), "content": "hello\n"}],
+        "rollout": {"wave": 1, "max_failures": 1, "pause": 0.1},
+    }
+    gone = {"address": "127.0.0.1", "port": 1, "user": "root", "alias": "gone"}
+    try:
+        yield [Fleet.of(shape, [{"host": "local"}, {"host": gone}])]
+    finally:
+        shutil.rmtree(_SCRATCH)
+
+
 SCENARIOS = (
     Scenario("TestWorkflow", "greets", _greeting),
     Scenario("ProvisionServer", "scratch-folder", _scratch_folder),
     Scenario("PlanServer", "scratch-folder", _scratch_folder),
+    Scenario("ProvisionFleet", "one-and-one-that-is-gone", _one_and_one_that_is_gone),
 )

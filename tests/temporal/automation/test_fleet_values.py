@@ -1,0 +1,83 @@
+"""Fleets as values: waves, shares, and what a spec file becomes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from temporal.shared.errors import SpecError
+from temporal.shared.specs.fleet import PAGE, Fleet, Rollout, share_of
+from temporal.shared.specs.reading import read
+
+FILE = "resources:\n  - file: /etc/motd\n    content: hello\n"
+
+
+@pytest.mark.parametrize(
+    ("share", "total", "hosts"),
+    [("3", 10, 3), ("30", 10, 10), ("25%", 10, 3), ("0%", 10, 0), ("100%", 7, 7), ("0", 5, 0)],
+)
+def test_a_share_is_rounded_up_and_never_more_than_all(share: str, total: int, hosts: int) -> None:
+    assert share_of(share, total) == hosts
+
+
+@given(
+    st.integers(1, 3000),
+    st.one_of(st.integers(0, 50).map(str), st.integers(0, 100).map(lambda n: f"{n}%")),
+    st.one_of(st.integers(0, 50).map(str), st.integers(0, 100).map(lambda n: f"{n}%")),
+)
+def test_waves_hold_each_host_once(total: int, canary: str, wave: str) -> None:
+    waves = Rollout(canary=canary, wave=wave).waves(total)
+    assert [host for a, b in waves for host in range(a, b)] == list(range(total))
+
+
+def test_ten_thousand_hosts_are_pages() -> None:
+    members = [{"host": f"10.{n >> 8}.{n & 255}.1"} for n in range(10_000)]
+    value = Fleet.of({"resources": [{"file": "/etc/motd", "content": "x"}]}, members)
+    fleet = Fleet.model_validate(value)
+    assert fleet.total == 10_000 and len(fleet.pages) == 10_000 // PAGE
+    for start, stop in ((0, 1), (499, 502), (9_990, 10_000), (0, 10_000)):
+        found = [member.host.address for member in fleet.members(start, stop)]
+        assert found == [f"10.{n >> 8}.{n & 255}.1" for n in range(start, stop)]
+    assert len(fleet.model_dump_json()) < 500_000
+
+
+def spec(folder: Path, text: str) -> Path:
+    path = folder / "fleet.yml"
+    path.write_text(text)
+    return path
+
+
+def test_a_file_with_hosts_and_one_with_an_inventory(tmp_path: Path) -> None:
+    fleet = read(spec(tmp_path, f"hosts: [a, root@b:22]\n{FILE}"), Fleet)
+    assert [m.host.name for m in fleet.members(0, 2)] == ["a", "b"]
+    assert fleet.rollout == Rollout()
+    (tmp_path / "hosts.ini").write_text("[web]\nweb1\nweb2 motd=two\n[db]\ndb1\n")
+    text = (
+        f"inventory: hosts.ini\nlimit: web\nvariables: {{motd: one}}\n{FILE}rollout: {{wave: 2}}\n"
+    )
+    fleet = read(spec(tmp_path, text), Fleet)
+    members = list(fleet.members(0, 2))
+    assert [m.host.name for m in members] == ["web1", "web2"] and fleet.rollout.wave == "2"
+    assert members[1].of(fleet.shape).variables["motd"] == "two"
+    assert members[0].of(fleet.shape).variables["motd"] == "one"
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        ("", "give exactly one of hosts and inventory"),
+        ("hosts: []\n", "fleet.yml:1: hosts: must be a list of hosts"),
+        ("hosts: [a, root@a]\n", "fleet.yml:1: hosts: the same host stands there twice: a"),
+        ("hosts: [a]\nrollout: {wave: most}\n", "fleet.yml:2: rollout.wave"),
+        ("inventory: nowhere.yml\n", "fleet.yml:1: inventory: .*nowhere.yml"),
+        ("inventory: hosts.ini\nlimit: nobody\n", "fleet.yml:2: limit: .*nobody"),
+        ("hosts: [a]\nresource: []\n", "fleet.yml:2: resource"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, head: str, said: str) -> None:
+    (tmp_path / "hosts.ini").write_text("[web]\nweb1\n")
+    with pytest.raises(SpecError, match=said):
+        read(spec(tmp_path, head + FILE), Fleet)
