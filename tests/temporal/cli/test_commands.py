@@ -90,7 +90,16 @@ def test_terminating_says_why_and_who(ops: Shell) -> None:
     assert f"wrong host (by {ops.env['TEMPORAL_STARTED_BY']})" in shown
 
 
-@pytest.mark.parametrize("act", ["show", "cancel", "terminate"])
+@pytest.mark.parametrize("act", ["pause", "resume", "abort"])
+def test_what_a_run_does_not_listen_to_is_refused(ops: Shell, act: str) -> None:
+    run_id = ops("run", "Patient", "-i", '"never"', "--no-wait").out.strip()
+    done = ops("runs", act, run_id, "--why", "lunch")
+    assert (done.status, done.out) == (WRONG, "")
+    assert f"{run_id} refuses to {act}" in done.err
+    ops("runs", "terminate", run_id)
+
+
+@pytest.mark.parametrize("act", ["show", "cancel", "terminate", "pause", "resume", "abort"])
 def test_a_run_that_is_not_there(ops: Shell, act: str) -> None:
     done = ops("runs", act, "no-such-run")
     assert (done.status, done.out) == (WRONG, "")
