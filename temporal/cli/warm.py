@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import io
 import json
 import os
 import selectors
@@ -232,8 +233,9 @@ def _become(request: dict[str, Any], descriptors: list[int], inherited: list[int
         time.tzset()
         for number, (encoding, errors) in enumerate(request["streams"]):
             name, mode = _STREAMS[number]
-            stream = open(number, mode, encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115
-            stream.reconfigure(line_buffering=stream.isatty() or name == "stderr")  # type: ignore[attr-defined]
+            binary = open(number, f"{mode}b", closefd=False)  # noqa: SIM115 - it stays open
+            lines = binary.isatty() or name == "stderr"
+            stream = io.TextIOWrapper(binary, encoding, errors, line_buffering=lines)
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)
         sys.argv = [request["program"], *request["arguments"]]

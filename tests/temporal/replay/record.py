@@ -28,13 +28,15 @@ async def record(env: Environment, scenario: Scenario) -> None:
 
 
 def _anonymous(value: Any) -> Any:
-    """The history without the names of the machine and the processes that made it."""
+    """The history without the names of the machine and the processes that made it, and without
+    stack traces, which hold its paths."""
     if isinstance(value, dict):
         if value.get("kind") == "TASK_QUEUE_KIND_STICKY":
             return {**value, "name": "sticky"}
         return {
             key: "recorder" if key == "identity" else _anonymous(inner)
             for key, inner in value.items()
+            if key != "stackTrace"
         }
     return [_anonymous(inner) for inner in value] if isinstance(value, list) else value
 

@@ -56,6 +56,12 @@ def kept(scenario: Scenario) -> WorkflowHistory:
     )
 
 
+def test_no_history_holds_a_path_of_who_recorded_it() -> None:
+    for file in HISTORIES.glob("*.json"):
+        text = file.read_text()
+        assert "stackTrace" not in text and "site-packages" not in text, file.name
+
+
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: f"{s.workflow}.{s.name}")
 async def test_replays(scenario: Scenario, known: Registry) -> None:
     again = RECORD.format(scenario.workflow)
