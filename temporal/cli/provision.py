@@ -126,7 +126,7 @@ def targets(
     if inventory is not None:
         if hosts:
             wrong("give --host or --inventory, not both")
-        from temporal.shared.specs.selecting import chosen
+        from temporal.shared.specs.automation.selecting import chosen
 
         return [
             reading.read(path, ServerSpec, {"host": each.host}, {"variables": each.variables})

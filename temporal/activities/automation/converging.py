@@ -33,7 +33,9 @@ from temporal.shared.specs.automation import (
     HttpAnswer,
     Planned,
 )
-from temporal.shared.specs.fleet import HostOutcome, Member, Shape
+from temporal.shared.specs.automation.fleet import Member
+from temporal.shared.specs.automation.outcome import HostOutcome
+from temporal.shared.specs.automation.provisioning import Shape
 
 _BODY = 2000
 _HTTP_TIMEOUT_S = 10.0
@@ -76,7 +78,7 @@ async def converge_member(shape: Shape, member: Member) -> HostOutcome:
     """
     name = member.host.name
     try:
-        report = await _converged(member.of(shape))
+        report = await _converged(shape.at(member))
         if report.ok and shape.answers:
             await check_answers(CheckAnswers(host=member.host, answers=shape.answers))
     except Permanent as error:

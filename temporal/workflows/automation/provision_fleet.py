@@ -2,172 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from datetime import timedelta
-
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
-from temporal.shared.specs.fleet import (
-    Fleet,
-    FleetProgress,
-    FleetReport,
-    HostOutcome,
-    Member,
-    Shape,
-    Word,
-    share_of,
-)
-
-BEGUN_IN_A_RUN = 1000
-"""Hosts begun before the run goes on as new: about 6,000 events of the 51,200 that end a run."""
+from temporal.shared.specs.automation.fleet import Member
+from temporal.shared.specs.automation.outcome import FleetReport, HostOutcome
+from temporal.shared.specs.automation.provisioning import FleetSpec
+from temporal.workflows.automation.rolling import Rolling
 
 
 @workflow.defn
-class ProvisionFleet:
+class ProvisionFleet(Rolling):
     """Brings many servers to one declared state: a canary, then wave by wave."""
 
     @workflow.init
-    def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
-        self._state = fleet.state
-        self._waves = fleet.rollout.waves(fleet.total)
-        self._running: dict[str, asyncio.Task[None]] = {}
-        self._begun = 0
+    def __init__(self, fleet: FleetSpec) -> None:
+        super().__init__(fleet)
+        self._shape = fleet.shape
 
     @workflow.run
-    async def run(self, fleet: Fleet) -> FleetReport:
+    async def run(self, fleet: FleetSpec) -> FleetReport:
         """Fails if more hosts failed than may, or it was aborted; what was done stays done."""
-        try:
-            await self._roll_out(fleet)
-        except asyncio.CancelledError:
-            ending = list(self._running.values())
-            for task in ending:
-                task.cancel()
-            await asyncio.gather(*ending, return_exceptions=True)
-            raise
-        report = FleetReport(total=fleet.total, state=self._state)
-        if self._over():
-            raise ApplicationError(
-                f"{self._why()}; {report.render()}", report, type="FleetFailed", non_retryable=True
-            )
-        return report
+        return await self.roll_out()
 
-    async def _roll_out(self, fleet: Fleet) -> None:
-        shape = fleet.shape
-        for number, (start, stop) in enumerate(self._waves):
-            if self._state.next >= stop:
-                continue
-            if number and self._state.next == start and fleet.rollout.pause:
-                await self._rest(fleet.rollout.pause)
-            for member in fleet.members(self._state.next, stop):
-                await self._may_begin()
-                if self._over():
-                    break
-                if self._begun >= BEGUN_IN_A_RUN:
-                    await self._go_on_as_new()
-                self._begin(shape, member)
-            # The next wave begins when this one has shown what it does.
-            await workflow.wait_condition(lambda: not self._running)
-            if self._over():
-                break
-
-    @workflow.query
-    def progress(self) -> FleetProgress:
-        """How far it is."""
-        wave = sum(1 for start, _ in self._waves if start < max(1, self._state.next))
-        return FleetProgress(
-            total=self._fleet.total,
-            state=self._state,
-            running=tuple(self._running),
-            wave=wave,
-            waves=len(self._waves),
+    async def one(self, member: Member) -> HostOutcome:
+        """Brings one of them there."""
+        outcome: HostOutcome = await workflow.execute_activity(
+            "converge_member",
+            args=[self._shape, member],
+            # A cancelled run has ended only when nothing of it goes on at the hosts.
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         )
-
-    @workflow.update
-    def pause(self, word: Word) -> None:
-        """Begin no further host until it is resumed; what has begun goes on to its end."""
-        self._note("pause", word, paused=str(word))
-
-    @pause.validator
-    def _may_pause(self, word: Word) -> None:
-        if self._state.paused:
-            raise ValueError(f"it is paused already, by {self._state.paused}")
-
-    @workflow.update
-    def resume(self, word: Word) -> None:
-        """Go on."""
-        self._note("resume", word, paused="")
-
-    @resume.validator
-    def _may_resume(self, word: Word) -> None:
-        if not self._state.paused:
-            raise ValueError("it is not paused")
-
-    @workflow.update
-    def abort(self, word: Word) -> None:
-        """Begin no further host and end as failed; what has begun goes on to its end."""
-        self._note("abort", word, aborted=str(word))
-
-    @abort.validator
-    def _may_abort(self, word: Word) -> None:
-        if self._state.aborted:
-            raise ValueError(f"it is aborted already, by {self._state.aborted}")
-
-    def _note(self, what: str, word: Word, **change: str) -> None:
-        asked = (*self._state.asked, f"{what} by {word}")
-        self._state = self._state.model_copy(update={"asked": asked[-100:], **change})
-
-    async def _may_begin(self) -> None:
-        """Waits for room, and while it is paused."""
-        most = self._fleet.rollout.parallel
-        await workflow.wait_condition(
-            lambda: self._over() or (not self._state.paused and len(self._running) < most)
-        )
-
-    async def _rest(self, seconds: float) -> None:
-        """Waits after a wave, unless it is over meanwhile."""
-        with contextlib.suppress(asyncio.TimeoutError):
-            await workflow.wait_condition(self._over, timeout=timedelta(seconds=seconds))
-
-    def _allowed(self) -> int:
-        return share_of(self._fleet.rollout.max_failures, self._fleet.total)
-
-    def _over(self) -> bool:
-        """Whether nothing new may begin any more."""
-        return bool(self._state.aborted) or self._state.failed > self._allowed()
-
-    def _why(self) -> str:
-        if self._state.aborted:
-            return f"aborted by {self._state.aborted}"
-        return f"stopped: {self._state.failed} hosts failed, {self._allowed()} may"
-
-    def _begin(self, shape: Shape, member: Member) -> None:
-        self._begun += 1
-        self._state = self._state.model_copy(update={"next": self._state.next + 1})
-        name = member.host.name
-        self._running[name] = asyncio.create_task(self._one(name, shape, member))
-
-    async def _one(self, name: str, shape: Shape, member: Member) -> None:
-        try:
-            outcome: HostOutcome = await workflow.execute_activity(
-                "converge_member",
-                args=[shape, member],
-                # A cancelled run has ended only when nothing of it goes on at the hosts.
-                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            )
-        except ActivityError as error:
-            if is_cancelled_exception(error):
-                raise
-            because = str(error.cause or error)
-            outcome = HostOutcome(host=name, ending="unreachable", because=because)
-        finally:
-            self._running.pop(name, None)
-        self._state = self._state.with_outcome(outcome)
-
-    async def _go_on_as_new(self) -> None:
-        await workflow.wait_condition(
-            lambda: not self._running and workflow.all_handlers_finished()
-        )
-        workflow.continue_as_new(self._fleet.model_copy(update={"state": self._state}))
+        return outcome

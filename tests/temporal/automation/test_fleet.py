@@ -10,7 +10,9 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowUpda
 
 from lab import Machine
 from lab.testing import Servers
-from temporal.shared.specs.fleet import Fleet, FleetProgress, FleetReport, Word
+from temporal.shared.specs.automation.outcome import FleetProgress, FleetReport
+from temporal.shared.specs.automation.provisioning import FleetSpec
+from temporal.shared.specs.automation.rollout import Word
 from temporal.testing import Environment
 from tests.temporal.automation.conftest import says
 from tests.temporal.support import until_async
@@ -19,10 +21,10 @@ pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="session")]
 GATE = "echo came >>/root/came; while [ ! -e /root/go ]; do sleep 0.1; done; touch /root/went"
 
 
-def fleet(hosts: list[Any], *resources: dict[str, Any], **rollout: Any) -> Fleet:
+def fleet(hosts: list[Any], *resources: dict[str, Any], **rollout: Any) -> FleetSpec:
     members = [{"host": each} for each in hosts]
-    value = Fleet.of({"resources": list(resources), "rollout": rollout}, members)
-    return Fleet.model_validate(value)
+    value = FleetSpec.of({"resources": list(resources), "rollout": rollout}, members)
+    return FleetSpec.model_validate(value)
 
 
 def place(server: Machine) -> dict[str, str]:

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from temporal.shared.errors import SpecError
-from temporal.shared.specs.fleet import PAGE, Fleet, Rollout, share_of
+from temporal.shared.specs.automation.fleet import PAGE
+from temporal.shared.specs.automation.provisioning import FleetSpec
+from temporal.shared.specs.automation.rollout import Rollout, share_of
 from temporal.shared.specs.reading import read
 
 FILE = "resources:\n  - file: /etc/motd\n    content: hello\n"
@@ -35,8 +37,8 @@ def test_waves_hold_each_host_once(total: int, canary: str, wave: str) -> None:
 
 def test_ten_thousand_hosts_are_pages() -> None:
     members = [{"host": f"10.{n >> 8}.{n & 255}.1"} for n in range(10_000)]
-    value = Fleet.of({"resources": [{"file": "/etc/motd", "content": "x"}]}, members)
-    fleet = Fleet.model_validate(value)
+    value = FleetSpec.of({"resources": [{"file": "/etc/motd", "content": "x"}]}, members)
+    fleet = FleetSpec.model_validate(value)
     assert fleet.total == 10_000 and len(fleet.pages) == 10_000 // PAGE
     for start, stop in ((0, 1), (499, 502), (9_990, 10_000), (0, 10_000)):
         found = [member.host.address for member in fleet.members(start, stop)]
@@ -51,18 +53,18 @@ def spec(folder: Path, text: str) -> Path:
 
 
 def test_a_file_with_hosts_and_one_with_an_inventory(tmp_path: Path) -> None:
-    fleet = read(spec(tmp_path, f"hosts: [a, root@b:22]\n{FILE}"), Fleet)
+    fleet = read(spec(tmp_path, f"hosts: [a, root@b:22]\n{FILE}"), FleetSpec)
     assert [m.host.name for m in fleet.members(0, 2)] == ["a", "b"]
     assert fleet.rollout == Rollout()
     (tmp_path / "hosts.ini").write_text("[web]\nweb1\nweb2 motd=two\n[db]\ndb1\n")
     text = (
         f"inventory: hosts.ini\nlimit: web\nvariables: {{motd: one}}\n{FILE}rollout: {{wave: 2}}\n"
     )
-    fleet = read(spec(tmp_path, text), Fleet)
+    fleet = read(spec(tmp_path, text), FleetSpec)
     members = list(fleet.members(0, 2))
     assert [m.host.name for m in members] == ["web1", "web2"] and fleet.rollout.wave == "2"
-    assert members[1].of(fleet.shape).variables["motd"] == "two"
-    assert members[0].of(fleet.shape).variables["motd"] == "one"
+    assert fleet.shape.at(members[1]).variables["motd"] == "two"
+    assert fleet.shape.at(members[0]).variables["motd"] == "one"
 
 
 @pytest.mark.parametrize(
@@ -80,4 +82,4 @@ def test_a_file_with_hosts_and_one_with_an_inventory(tmp_path: Path) -> None:
 def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, head: str, said: str) -> None:
     (tmp_path / "hosts.ini").write_text("[web]\nweb1\n")
     with pytest.raises(SpecError, match=said):
-        read(spec(tmp_path, head + FILE), Fleet)
+        read(spec(tmp_path, head + FILE), FleetSpec)

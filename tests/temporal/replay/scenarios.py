@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from temporal.shared.specs.fleet import Fleet
+from temporal.shared.specs.automation.provisioning import FleetSpec
 
 HISTORIES = Path(__file__).parent / "histories"
 # Stands in the recorded history, so it is the same on every machine.
@@ -82,7 +82,7 @@ async def _one_and_one_that_is_gone() -> AsyncIterator[list[Any]]:
     }
     gone = {"address": "127.0.0.1", "port": 1, "user": "root", "alias": "gone"}
     try:
-        yield [Fleet.of(shape, [{"host": "local"}, {"host": gone}])]
+        yield [FleetSpec.of(shape, [{"host": "local"}, {"host": gone}])]
     finally:
         shutil.rmtree(_SCRATCH)
 

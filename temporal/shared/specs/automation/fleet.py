@@ -1,0 +1,125 @@
+"""A fleet: which hosts, and in what steps they are gone over.
+
+inventory: hosts.yml          # or hosts: [admin@web1, ...]
+limit: web,!web3
+rollout:
+  canary: 1
+  wave: 25%
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, TypeAdapter
+
+from temporal.shared.errors import SpecError
+from temporal.shared.specs.automation.hosts import HostSpec, Spec
+from temporal.shared.specs.automation.outcome import FleetState
+from temporal.shared.specs.automation.rollout import Rollout
+from temporal.shared.specs.reading import Misfit, Reading
+
+PAGE = 500
+"""Members in one page: what a workflow has decoded at a time."""
+PLACES = ("hosts", "inventory", "limit")
+"""Fields of a file that say which hosts."""
+
+
+class Member(Spec):
+    """One host of a fleet, and what templates are rendered with there."""
+
+    host: HostSpec
+    variables: dict[str, Any] = Field(default_factory=dict)
+
+
+_MEMBERS: TypeAdapter[tuple[Member, ...]] = TypeAdapter(tuple[Member, ...])
+
+
+class Fleet(Spec):
+    """Many hosts, and in what steps they are gone over. Inputs of fleet workflows begin with it.
+
+    In a file, `hosts` (a list) or `inventory` (a path beside the file) with `limit` says which hosts.
+
+    Attributes:
+        pages: the members, as JSON, a page at a time: ten thousand of them are not all decoded at once.
+        total: how many members there are.
+        rollout: in what steps.
+        state: how far it is, where a run goes on from another; nobody writes that in a file.
+    """
+
+    pages: tuple[str, ...]
+    total: int = Field(ge=1)
+    rollout: Rollout = Rollout()
+    state: FleetState = FleetState()
+
+    @classmethod
+    def of(cls, rest: dict[str, Any], members: list[dict[str, Any]]) -> dict[str, Any]:
+        """The value of a fleet of `members`, each a Member's value, with its other fields."""
+        checked = _MEMBERS.validate_python(members)
+        parts = [checked[at : at + PAGE] for at in range(0, len(checked), PAGE)]
+        pages = [_MEMBERS.dump_json(part, exclude_defaults=True).decode() for part in parts]
+        return {**rest, "pages": pages, "total": len(checked)}
+
+    def members(self, start: int, stop: int) -> Iterator[Member]:
+        """The members from `start` to before `stop`."""
+        for number in range(start // PAGE, math.ceil(stop / PAGE)):
+            first = number * PAGE
+            page = _MEMBERS.validate_json(self.pages[number])
+            yield from page[max(0, start - first) : stop - first]
+
+    def going_on(self, state: FleetState) -> Self:
+        """The same fleet, as far as `state`: the input of the run that goes on from this one."""
+        return self.model_copy(update={"state": state})
+
+    @classmethod
+    def read_as(cls, value: Any, folder: Path) -> Reading:
+        """How a spec file becomes this: hosts gathered, the rest made ready."""
+        if not isinstance(value, dict) or "pages" in value:
+            return Reading(value)
+        ready = cls.made_ready({k: v for k, v in value.items() if k not in PLACES}, folder)
+        members = _gathered(value, folder)
+        _refuse_twice(members)
+        return Reading(cls.of(ready.value, members), ready.origins)
+
+    @classmethod
+    def made_ready(cls, rest: dict[str, Any], folder: Path) -> Reading:
+        """What a file says besides its hosts, as the fields want it; here: as it stands."""
+        return Reading(rest)
+
+
+def _gathered(value: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
+    from temporal.shared.specs.automation.selecting import chosen
+
+    hosts, inventory = value.get("hosts"), value.get("inventory")
+    if (hosts is None) == (inventory is None):
+        raise Misfit(((), "give exactly one of hosts and inventory", None))
+    if inventory is None:
+        if not isinstance(hosts, list) or not hosts:
+            raise Misfit((("hosts",), "must be a list of hosts, with one at least", hosts))
+        return [{"host": each} for each in hosts]
+    if not isinstance(inventory, str):
+        raise Misfit((("inventory",), "must be the path of an inventory", inventory))
+    try:
+        found = chosen(folder / inventory, value.get("limit"))
+    except SpecError as error:
+        raise Misfit(
+            (("limit" if value.get("limit") else "inventory",), str(error), None)
+        ) from None
+    return [{"host": each.host, "variables": dict(each.variables)} for each in found]
+
+
+def _refuse_twice(members: list[dict[str, Any]]) -> None:
+    """The same place under two names would be worked on by two at a time."""
+    seen: dict[tuple[Any, ...], str] = {}
+    for member in members:
+        host = TypeAdapter(HostSpec).validate_python(member["host"])
+        place = (host.local, host.lab_name, host.lab, host.address, host.port or 22, host.jump)
+        if place in seen:
+            other = seen[place]
+            both = host.name if other == host.name else f"{other} and {host.name}"
+            where = host.address or host.lab or "local"
+            raise Misfit((("hosts",), f"the same host stands there twice: {both} ({where})", None))
+        seen[place] = host.name

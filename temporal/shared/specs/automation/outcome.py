@@ -1,0 +1,92 @@
+"""What came of the hosts of a fleet, and how far it is."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from temporal.shared.specs.automation.hosts import Spec
+
+Ending = Literal["unchanged", "changed", "failed", "unreachable"]
+
+
+class HostOutcome(Spec):
+    """What came of one host of a fleet."""
+
+    host: str
+    ending: Ending
+    changed: tuple[str, ...] = ()
+    """Ids of the resources that were changed; the first hundred."""
+    because: str = ""
+    """Why it failed."""
+
+
+class FleetState(Spec):
+    """How far a fleet is: what a run hands to its continuation.
+
+    Attributes:
+        next: the first member that was not begun.
+        counts: hosts by how they ended.
+        failures: the first hundred that failed, and why.
+        asked: who asked for what, in their words: pause, resume, abort.
+        paused, aborted: by whom it is now; nothing if it is not.
+    """
+
+    next: int = 0
+    counts: dict[Ending, int] = Field(default_factory=dict)
+    failures: tuple[HostOutcome, ...] = ()
+    asked: tuple[str, ...] = ()
+    paused: str = ""
+    aborted: str = ""
+
+    @property
+    def done(self) -> int:
+        """Hosts that have ended."""
+        return sum(self.counts.values())
+
+    @property
+    def failed(self) -> int:
+        """Hosts that are not as declared."""
+        return self.counts.get("failed", 0) + self.counts.get("unreachable", 0)
+
+    def with_outcome(self, outcome: HostOutcome) -> FleetState:
+        """One host more."""
+        counts = {**self.counts, outcome.ending: self.counts.get(outcome.ending, 0) + 1}
+        failed = outcome.ending in ("failed", "unreachable")
+        failures = (*self.failures, outcome)[:100] if failed else self.failures
+        return self.model_copy(update={"counts": counts, "failures": failures})
+
+
+class FleetProgress(Spec):
+    """How far a fleet is, for whoever looks."""
+
+    total: int
+    state: FleetState
+    running: tuple[str, ...]
+    wave: int
+    waves: int
+
+
+class FleetReport(Spec):
+    """Result of a workflow that goes over a fleet."""
+
+    total: int
+    state: FleetState
+
+    @property
+    def summary(self) -> str:
+        """In one line."""
+        kinds: tuple[Ending, ...] = ("changed", "unchanged", "failed", "unreachable")
+        said = [
+            f"{self.state.counts[kind]} {kind}" for kind in kinds if self.state.counts.get(kind)
+        ]
+        left = self.total - self.state.done
+        return ", ".join([*said, *([f"{left} not begun"] if left else [])])
+
+    def render(self) -> str:
+        """For people: the summary, then what failed."""
+        lines = [f"{self.total} hosts: {self.summary}"]
+        lines += [f"  ! {each.host}: {each.because}" for each in self.state.failures]
+        more = self.state.failed - len(self.state.failures)
+        return "\n".join([*lines, *([f"  ... and {more} more"] if more > 0 else [])])

@@ -1,0 +1,70 @@
+"""In what steps something is done to many hosts, and how many of them may fail."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from temporal.shared.specs.automation.hosts import Spec
+
+
+def _share(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Share = Annotated[str, BeforeValidator(_share), Field(pattern=r"^(\d+|\d{1,2}(\.\d+)?%|100%)$")]
+"""So many hosts, or so many in a hundred: `3`, `25%`."""
+
+
+def share_of(share: str, total: int) -> int:
+    """How many of `total` hosts `share` is; parts of a host are rounded up.
+
+    >>> share_of("25%", 10), share_of("3", 10), share_of("30", 10)
+    (3, 3, 10)
+    """
+    if share.endswith("%"):
+        return min(total, math.ceil(total * float(share[:-1]) / 100))
+    return min(total, int(share))
+
+
+class Rollout(Spec):
+    """In what steps a fleet is changed, and when to stop.
+
+    Attributes:
+        canary: hosts of the first wave; 0: none of their own.
+        wave: hosts of each wave after it.
+        parallel: at most so many at a time within a wave.
+        max_failures: with more failed hosts than these nothing new is begun. A host that is not
+            reached has failed.
+        pause: seconds to wait after each wave.
+    """
+
+    canary: Share = "1"
+    wave: Share = "25%"
+    parallel: int = Field(50, ge=1, le=500)
+    max_failures: Share = "0"
+    pause: float = Field(0.0, ge=0, le=7 * 86400)
+
+    def waves(self, total: int) -> list[tuple[int, int]]:
+        """First host and the one after the last of each wave.
+
+        >>> Rollout(canary=1, wave="50%").waves(6)
+        [(0, 1), (1, 4), (4, 6)]
+        """
+        ends = [share_of(self.canary, total)]
+        step = max(1, share_of(self.wave, total))
+        while ends[-1] < total:
+            ends.append(min(total, ends[-1] + step))
+        return [(a, b) for a, b in zip([0, *ends], ends, strict=False) if a < b]
+
+
+class Word(Spec):
+    """What somebody says to a run: pause, resume, abort."""
+
+    by: str = Field(min_length=1)
+    why: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.by}: {self.why}" if self.why else self.by
