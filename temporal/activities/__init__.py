@@ -9,6 +9,7 @@ from temporal.activities.automation.converging import (
     converge_member,
     plan_host,
 )
+from temporal.activities.automation.notices import notify
 from temporal.activities.test import test_activity
 
 ACTIVITIES: list[Callable[..., Any]] = []
@@ -18,3 +19,4 @@ ACTIVITIES.append(converge_host)
 ACTIVITIES.append(check_answers)
 ACTIVITIES.append(plan_host)
 ACTIVITIES.append(converge_member)
+ACTIVITIES.append(notify)
