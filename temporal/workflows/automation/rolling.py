@@ -65,7 +65,7 @@ class Rolling:
                 await self._may_begin()
                 if self._over():
                     break
-                if self._begun >= BEGUN_IN_A_RUN:
+                if self._long():
                     await self._go_on_as_new()
                 self._begin(member)
             # The next wave begins when this one has shown what it does.
@@ -137,6 +137,12 @@ class Rolling:
     def _over(self) -> bool:
         """Whether nothing new may begin any more."""
         return bool(self._state.aborted) or self._state.failed > self._allowed()
+
+    def _long(self) -> bool:
+        """Whether the history is long enough: by our count, or by the server's, which knows what
+        else is in it. A run that began nothing gets no shorter by going on."""
+        suggested = workflow.info().is_continue_as_new_suggested()
+        return self._begun >= BEGUN_IN_A_RUN or (self._begun > 0 and suggested)
 
     def _why(self) -> str:
         if self._state.aborted:
