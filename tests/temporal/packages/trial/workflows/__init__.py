@@ -2,6 +2,7 @@
 
 from trial.workflows.calls import CallActivity, CallChild, ItemName, ManyArguments, Remembers, Says
 from trial.workflows.fleet.patrol import Patrol
+from trial.workflows.relays import Relays
 
 WORKFLOWS: list[type] = [
     CallActivity,
@@ -11,4 +12,5 @@ WORKFLOWS: list[type] = [
     Remembers,
     Says,
     Patrol,
+    Relays,
 ]
