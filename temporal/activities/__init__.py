@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from temporal.activities.automation.answers import check_answers
 from temporal.activities.automation.converging import (
-    check_answers,
     converge_host,
     converge_member,
     plan_host,

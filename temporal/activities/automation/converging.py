@@ -1,15 +1,11 @@
-"""Bring a host to its declared state, and see what it answers."""
+"""Bring a host to its declared state."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import contextlib
-import time
-import urllib.error
-import urllib.request
 from datetime import timedelta
-from functools import partial
 
 from temporalio import activity
 from temporalio.common import RetryPolicy
@@ -21,24 +17,19 @@ from converge.graph import arrange
 from converge.material import Loader
 from converge.plans import Plan
 from converge.reports import Report
+from temporal.activities.automation.answers import check_answers
 from temporal.activities.automation.hosts import open_host
 from temporal.shared import HostFailed, Permanent, Progress, Retryable, options
 from temporal.shared.progress import Pulse
 from temporal.shared.secrets import resolve
 from temporal.shared.specs.automation import (
-    Answered,
     CheckAnswers,
     ConvergeHost,
-    HostSpec,
-    HttpAnswer,
     Planned,
 )
 from temporal.shared.specs.automation.fleet import Member
 from temporal.shared.specs.automation.outcome import HostOutcome
 from temporal.shared.specs.automation.provisioning import Shape
-
-_BODY = 2000
-_HTTP_TIMEOUT_S = 10.0
 
 
 @activity.defn
@@ -209,62 +200,3 @@ async def _abort_if_asked(host: Host, run_id: str) -> None:
     if details is not None and details.cancel_requested:
         with contextlib.suppress(ConvergeError):
             await asyncio.shield(converge.abort(host, run_id))
-
-
-@activity.defn
-@options(start_to_close=timedelta(hours=2), heartbeat=timedelta(seconds=30))
-async def check_answers(request: CheckAnswers) -> tuple[Answered, ...]:
-    """What the server answers over HTTP, each asked until it is as expected or its time is over.
-
-    Raises:
-        Permanent: an answer did not become what it should be; says what came instead.
-    """
-    async with Pulse(Progress(host=request.host.name, total=len(request.answers))) as pulse:
-        found = []
-        for done, wanted in enumerate(request.answers):
-            url = await _url(wanted, request.host)
-            pulse.beat(
-                Progress(done=done, total=len(request.answers), what=url, host=request.host.name)
-            )
-            found.append(await _until_as_wanted(url, wanted))
-    return tuple(found)
-
-
-async def _url(wanted: HttpAnswer, spec: HostSpec) -> str:
-    if not wanted.http.startswith("/"):
-        return wanted.http
-    host = await open_host(spec)
-    address = "127.0.0.1" if spec.local else host.address
-    bracketed = f"[{address}]" if ":" in address else address
-    port = "" if wanted.port == 80 else f":{wanted.port}"
-    return f"http://{bracketed}{port}{wanted.http}"
-
-
-async def _until_as_wanted(url: str, wanted: HttpAnswer) -> Answered:
-    deadline = time.monotonic() + wanted.within
-    pause = 0.1
-    while True:
-        came, problem = await asyncio.to_thread(partial(_ask, url, wanted))
-        if came is not None and not problem:
-            return came
-        if time.monotonic() + pause > deadline:
-            raise Permanent(f"{url}: {problem}, and it stayed so for {wanted.within:.0f} s")
-        await asyncio.sleep(pause)
-        pause = min(pause * 1.5, 2.0)
-
-
-def _ask(url: str, wanted: HttpAnswer) -> tuple[Answered | None, str]:
-    """The answer and what is wrong with it (nothing: an empty text)."""
-    try:
-        with urllib.request.urlopen(url, timeout=_HTTP_TIMEOUT_S) as answer:
-            status, body = answer.status, answer.read(1 << 20).decode(errors="replace")
-    except urllib.error.HTTPError as error:
-        status, body = error.code, error.read(1 << 20).decode(errors="replace")
-    except OSError as error:
-        return None, f"no answer ({getattr(error, 'reason', error)})"
-    came = Answered(url=url, status=status, body=body[:_BODY])
-    if status != wanted.status:
-        return came, f"answers {status}, not {wanted.status}"
-    if wanted.contains is not None and wanted.contains not in body:
-        return came, f"the answer does not contain {wanted.contains!r}"
-    return came, ""
