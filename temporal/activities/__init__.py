@@ -9,6 +9,7 @@ from temporal.activities.automation.converging import (
     converge_member,
     plan_host,
 )
+from temporal.activities.automation.health import check_health
 from temporal.activities.automation.notices import notify
 from temporal.activities.test import test_activity
 
@@ -20,3 +21,4 @@ ACTIVITIES.append(check_answers)
 ACTIVITIES.append(plan_host)
 ACTIVITIES.append(converge_member)
 ACTIVITIES.append(notify)
+ACTIVITIES.append(check_health)
