@@ -10,8 +10,11 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 from temporal.shared.specs.automation.fleet import Fleet, Member
+from temporal.shared.specs.automation.health import CheckHealth, Health
+from temporal.shared.specs.automation.notices import Occasion
 from temporal.shared.specs.automation.outcome import FleetProgress, FleetReport, HostOutcome
 from temporal.shared.specs.automation.rollout import Word, share_of
+from temporal.workflows.automation.telling import ended_well, recovering, tell
 
 BEGUN_IN_A_RUN = 1000
 """Hosts begun before the run goes on as new: about 6,000 events of the 51,200 that end a run."""
@@ -27,6 +30,8 @@ class Rolling:
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
         self._state = fleet.state
+        if recovering():  # the server says so to the first run only, not to its continuations
+            self._state = self._state.model_copy(update={"recovering": True})
         self._waves = fleet.rollout.waves(fleet.total)
         self._running: dict[str, asyncio.Task[None]] = {}
         self._begun = 0
@@ -37,8 +42,8 @@ class Rolling:
         raise NotImplementedError
 
     async def roll_out(self) -> FleetReport:
-        """Goes over all hosts. Fails if more failed than may, or it was aborted; what was done
-        stays done."""
+        """Goes over all hosts. Fails if more failed than may, a health check after a wave did, or
+        it was aborted; what was done stays done."""
         try:
             await self._all_waves()
         except asyncio.CancelledError:
@@ -47,12 +52,29 @@ class Rolling:
                 task.cancel()
             await asyncio.gather(*ending, return_exceptions=True)
             raise
-        report = FleetReport(total=self._fleet.total, state=self._state)
         if self._over():
+            await self._say("failed", f"failed: {self._why()}", self._report().render())
+            report = self._report()
             raise ApplicationError(
                 f"{self._why()}; {report.render()}", report, type="FleetFailed", non_retryable=True
             )
-        return report
+        occasion = ended_well(self._fleet.notify, self._state.recovering)
+        await self._say(occasion, f"{occasion}: {self._report().summary}", self._report().render())
+        return self._report()
+
+    def _report(self) -> FleetReport:
+        return FleetReport(total=self._fleet.total, state=self._state)
+
+    async def say_waiting(self, what: str, body: str = "") -> None:
+        """Tells that it waits for somebody: `what` for, in a few words."""
+        await self._say("waiting", f"waits: {what}", body)
+
+    async def _say(self, occasion: Occasion, what: str, body: str) -> None:
+        """Tells those who want to hear of it; without `notify` it does nothing at all."""
+        untold = await tell(self._fleet.notify, occasion, what, body)
+        if untold:
+            known = (*self._state.untold, *untold)[-10:]
+            self._state = self._state.model_copy(update={"untold": known})
 
     async def _all_waves(self) -> None:
         fleet = self._fleet
@@ -70,8 +92,32 @@ class Rolling:
                 self._begin(member)
             # The next wave begins when this one has shown what it does.
             await workflow.wait_condition(lambda: not self._running)
+            if not self._over():
+                await self._check_health(number)
             if self._over():
                 break
+
+    async def _check_health(self, number: int) -> None:
+        """Notes what is unhealthy after a wave. It is not waited for any more once aborted."""
+        if not self._fleet.rollout.checks:
+            return
+        wanted = CheckHealth(checks=self._fleet.rollout.checks)
+        asking = workflow.start_activity("check_health", wanted)
+        try:
+            await workflow.wait_condition(lambda: asking.done() or self._over())
+            if not asking.done():
+                return
+            health: Health = await asking
+            problem = health.problem
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            problem = f"the checks did not get to their end: {error.cause or error}"
+        finally:
+            asking.cancel()
+        if problem:
+            after = f"unhealthy after wave {number + 1} of {len(self._waves)}: {problem}"
+            self._state = self._state.model_copy(update={"unhealthy": after})
 
     @workflow.query
     def progress(self) -> FleetProgress:
@@ -136,7 +182,8 @@ class Rolling:
 
     def _over(self) -> bool:
         """Whether nothing new may begin any more."""
-        return bool(self._state.aborted) or self._state.failed > self._allowed()
+        stopped = bool(self._state.aborted or self._state.unhealthy)
+        return stopped or self._state.failed > self._allowed()
 
     def _long(self) -> bool:
         """Whether the history is long enough: by our count, or by the server's, which knows what
@@ -147,6 +194,8 @@ class Rolling:
     def _why(self) -> str:
         if self._state.aborted:
             return f"aborted by {self._state.aborted}"
+        if self._state.unhealthy:
+            return f"stopped: {self._state.unhealthy}"
         return f"stopped: {self._state.failed} hosts failed, {self._allowed()} may"
 
     def _begin(self, member: Member) -> None:

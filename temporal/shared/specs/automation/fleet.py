@@ -18,6 +18,7 @@ from pydantic import Field, TypeAdapter
 
 from temporal.shared.errors import SpecError
 from temporal.shared.specs.automation.hosts import HostSpec, Spec
+from temporal.shared.specs.automation.notices import Notify
 from temporal.shared.specs.automation.outcome import FleetState
 from temporal.shared.specs.automation.rollout import Rollout
 from temporal.shared.specs.reading import Misfit, Reading
@@ -47,12 +48,14 @@ class Fleet(Spec):
         pages: the members, as JSON, a page at a time: ten thousand of them are not all decoded at once.
         total: how many members there are.
         rollout: in what steps.
+        notify: who is told, and when.
         state: how far it is, where a run goes on from another; nobody writes that in a file.
     """
 
     pages: tuple[str, ...]
     total: int = Field(ge=1)
     rollout: Rollout = Rollout()
+    notify: Notify | None = None
     state: FleetState = FleetState()
 
     @classmethod

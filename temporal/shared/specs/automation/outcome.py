@@ -31,6 +31,9 @@ class FleetState(Spec):
         failures: the first hundred that failed, and why.
         asked: who asked for what, in their words: pause, resume, abort.
         paused, aborted: by whom it is now; nothing if it is not.
+        unhealthy: what a health check found wrong, and after which wave; nothing ends that.
+        recovering: the run before this one failed.
+        untold: which targets of notifications were not told, and why; the last ten.
     """
 
     next: int = 0
@@ -39,6 +42,9 @@ class FleetState(Spec):
     asked: tuple[str, ...] = ()
     paused: str = ""
     aborted: str = ""
+    unhealthy: str = ""
+    recovering: bool = False
+    untold: tuple[str, ...] = ()
 
     @property
     def done(self) -> int:
@@ -89,4 +95,5 @@ class FleetReport(Spec):
         lines = [f"{self.total} hosts: {self.summary}"]
         lines += [f"  ! {each.host}: {each.because}" for each in self.state.failures]
         more = self.state.failed - len(self.state.failures)
-        return "\n".join([*lines, *([f"  ... and {more} more"] if more > 0 else [])])
+        lines += [f"  ... and {more} more"] if more > 0 else []
+        return "\n".join([*lines, *(f"  ? not notified: {each}" for each in self.state.untold)])

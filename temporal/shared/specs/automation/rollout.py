@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from temporal.shared.specs.automation.health import Check
 from temporal.shared.specs.automation.hosts import Spec
 
 
@@ -39,6 +40,7 @@ class Rollout(Spec):
         max_failures: with more failed hosts than these nothing new is begun. A host that is not
             reached has failed.
         pause: seconds to wait after each wave.
+        checks: what must be healthy after each wave, the last one too.
     """
 
     canary: Share = "1"
@@ -46,6 +48,7 @@ class Rollout(Spec):
     parallel: int = Field(50, ge=1, le=500)
     max_failures: Share = "0"
     pause: float = Field(0.0, ge=0, le=7 * 86400)
+    checks: tuple[Check, ...] = ()
 
     def waves(self, total: int) -> list[tuple[int, int]]:
         """First host and the one after the last of each wave.
