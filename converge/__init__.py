@@ -32,15 +32,20 @@ from converge.resources import AnyResource
 if TYPE_CHECKING:
     from converge.engine import abort, apply, plan
     from converge.material import folder
+    from converge.ran import Ran, Said
     from converge.resources import *  # noqa: F403
+    from converge.running import run
     from converge.transport import close
     from converge.work import Progress
 
 _LATE = {
     "Progress": "converge.work",
+    "Ran": "converge.ran",
+    "Said": "converge.ran",
     "abort": "converge.engine",
     "apply": "converge.engine",
     "plan": "converge.engine",
+    "run": "converge.running",
     "close": "converge.transport",
     "folder": "converge.material",
 }
@@ -70,14 +75,17 @@ __all__ = [
     "Outcome",
     "Plan",
     "Progress",
+    "Ran",
     "Ref",
     "Report",
     "Resource",
+    "Said",
     "abort",
     "apply",
     "close",
     "errors",
     "folder",
     "plan",
+    "run",
 ]
 __all__ += _TYPES.names

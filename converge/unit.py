@@ -59,7 +59,7 @@ def unit_script(
         f"holder={quote(holder)} expected={quote(token)} patience={int(max(lock_wait, 0))}",
         # Numbers, separated by blanks: what failed or was skipped.
         f"bad={quote(' ' + ''.join(f'{index} ' for index in blocked))}",
-        _BEGIN,
+        BEGIN,
         "rec plan",
         f"printf '%s' {quote(_plan(spec, changes))}",
         _LOCK,
@@ -103,7 +103,7 @@ def _step(number: int, step: Step, spec: Spec, states: Sequence[State], context:
     )
 
 
-_BEGIN = r"""
+BEGIN = r"""
 # The lock of this pass tells others that it is alive; under setsid it came with us already open.
 if ! { true >&8; } 2>/dev/null; then
   exec 8>"$D/alive"
@@ -111,6 +111,17 @@ if ! { true >&8; } 2>/dev/null; then
   n=0; until flock -n 8 || [ "$n" -ge 50 ]; do sleep 0.1 2>/dev/null || sleep 1; n=$((n + 1)); done
 fi
 trap 'rec end aborted; rm -rf -- "$T"; exit 143' TERM INT
+"""
+
+# What somebody may come back for is kept for a day, and what still runs for as long as it does.
+PRUNE = rf"""
+over=" $(find "$S/runs" -mindepth 1 -maxdepth 1 -mmin +1440 2>/dev/null | sed 's|.*/||' | tr '\n' ' ')"
+[ "$over" = ' ' ] || for old in $(ls -1t "$S/runs" | tail -n +{KEPT_RUNS + 1}); do
+  case $over in *" $old "*) ;; *) continue ;; esac
+  [ "$old" != "$ID" ] || continue
+  [ ! -e "$S/runs/$old/alive" ] || flock -n "$S/runs/$old/alive" true || continue
+  rm -rf -- "$S/runs/$old"
+done
 """
 
 _LOCK = (
@@ -140,13 +151,7 @@ mkdir -p "$S/pending"
 for old in "$R/$ID".*; do [ "$old" = "$T" ] || rm -rf -- "$old"; done
 find "$R" -mindepth 1 -maxdepth 1 -mmin +1440 ! -path "$T" -exec rm -rf -- {} + 2>/dev/null
 """
-    + rf"""
-n=0
-for old in $(ls -1t "$S/runs"); do
-  n=$((n + 1))
-  [ "$n" -le {KEPT_RUNS} ] || [ "$old" = "$ID" ] || rm -rf -- "$S/runs/$old"
-done
-"""
+    + PRUNE
 )
 
 _RUNNER = r"""

@@ -268,7 +268,7 @@ def _gather(
     composed, bodies = compose(spec, load, variables, values)
     password = None
     if host.sudo and host.sudo_password is not None:
-        password = _one(host.sudo_password, f"host {host.name}", secrets)
+        password = resolved(host.sudo_password, f"host {host.name}", secrets)
     context = Context(secrets=values, bodies=bodies, provided=spec.provided)
     return Gathered(composed, context, password)
 
@@ -278,11 +278,12 @@ def _resolve(spec: Spec, secrets: Secrets | None) -> dict[str, bytes]:
     for resource in spec.resources:
         for ref in resource.secrets():
             if ref not in values:
-                values[ref] = _one(ref, resource.id, secrets)
+                values[ref] = resolved(ref, resource.id, secrets)
     return values
 
 
-def _one(ref: str, whose: str, secrets: Secrets | None) -> bytes:
+def resolved(ref: str, whose: str, secrets: Secrets | None) -> bytes:
+    """The value of a reference, for `whose`. Raises SecretUnresolved."""
     if secrets is None:
         raise SecretUnresolved(f"{whose}: {ref} needs the argument secrets= to be resolved")
     try:

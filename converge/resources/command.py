@@ -21,8 +21,9 @@ LONGEST = 100_000
 """Bytes of a command: it is one argument of a shell, and those end at 131,072 (execve(2))."""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-_RUN = r"""
-command_as() { # user, directory, seconds, text: runs the text in a shell, what it says is ours
+RUN_AS = r"""
+command_as() { # user, directory, seconds, text: runs the text in a shell, what it says is ours;
+  # with as_is=exec in place of this shell
   if [ -n "$2" ]; then cd -- "$2" || return 126; fi
   if [ -z "$1" ] || [ "$1" = "$(id -un)" ]; then set -- "$3" sh -c "$4"
   else
@@ -32,7 +33,7 @@ command_as() { # user, directory, seconds, text: runs the text in a shell, what 
     if command -v runuser >/dev/null; then set -- "$3" runuser -u "$1" -- sh -c "$4"
     else set -- "$3" su -s /bin/sh "$1" -c "$4"; fi
   fi
-  timeout -k 10 "$@" </dev/null
+  ${as_is-} timeout -k 10 "$@" </dev/null
 }
 """
 
@@ -54,8 +55,8 @@ class Command(Owned):
     """
 
     key: ClassVar[str] = "command"
-    library: ClassVar[str | tuple[str, ...]] = (EMIT, _RUN)
-    look_library: ClassVar[str] = _RUN
+    library: ClassVar[str | tuple[str, ...]] = (EMIT, RUN_AS)
+    look_library: ClassVar[str] = RUN_AS
 
     command: Text
     run: Text | None = None

@@ -107,9 +107,9 @@ async def _converged(request: ConvergeHost) -> Report:
                 on_progress=show,
             )
         except ConvergeError as error:
-            raise _explained(error, name) from error
+            raise explained(error, name) from error
         except asyncio.CancelledError:
-            await _abort_if_asked(host, run_id)
+            await abort_if_asked(host, run_id)
             raise
     return report.model_copy(update={"host": name})  # as the spec calls it, not where it is
 
@@ -139,7 +139,7 @@ async def plan_host(request: ConvergeHost) -> Planned:
                 variables=request.variables,
             )
         except ConvergeError as error:
-            raise _explained(error, name) from error
+            raise explained(error, name) from error
     return Planned(
         host=name,
         target=plan.host,
@@ -181,7 +181,7 @@ def _loader(request: ConvergeHost) -> Loader:
     return load
 
 
-def _explained(error: ConvergeError, name: str) -> Retryable | Permanent:
+def explained(error: ConvergeError, name: str) -> Retryable | Permanent:
     """The error under the name that the spec gives the host."""
     text = str(error)
     kind = Retryable if error.retryable else Permanent
@@ -194,7 +194,7 @@ def _failed(report: Report) -> str:
     return f"{report.summary}\n{details.rstrip()}"
 
 
-async def _abort_if_asked(host: Host, run_id: str) -> None:
+async def abort_if_asked(host: Host, run_id: str) -> None:
     """A cancelled run stops its work on the host; a worker that merely stops leaves it alone."""
     details = activity.cancellation_details()
     if details is not None and details.cancel_requested:

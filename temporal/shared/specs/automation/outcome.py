@@ -8,7 +8,8 @@ from pydantic import Field
 
 from temporal.shared.specs.automation.hosts import Spec
 
-Ending = Literal["unchanged", "changed", "failed", "unreachable"]
+Ending = Literal["unchanged", "changed", "done", "failed", "unreachable"]
+"""done: a command ended with 0; whether it changed something is not known."""
 
 
 class HostOutcome(Spec):
@@ -22,6 +23,38 @@ class HostOutcome(Spec):
     """Why it failed."""
 
 
+class Waiting(Spec):
+    """What somebody is asked to approve.
+
+    Attributes:
+        at: `plan`: what would be done; `canary`: that it goes on after the first wave.
+        plan: digest of all plans, in the order of the hosts; for a canary, of what came of it.
+        hosts: how many the approval is for.
+        changing: how many of them would change, if that is known.
+    """
+
+    at: Point
+    plan: str
+    hosts: int
+    changing: int = 0
+
+    @property
+    def summary(self) -> str:
+        """In one line."""
+        if self.at == "canary":
+            return f"approval of the canary {self.plan[:12]}, before {self.hosts} more hosts"
+        return f"approval of plan {self.plan[:12]}, which changes {self.changing} of {self.hosts} hosts"
+
+
+class Approval(Spec):
+    """Who approved what: `by` is the person and why, in their words."""
+
+    at: Point
+    plan: str
+    hosts: int
+    by: str
+
+
 class FleetState(Spec):
     """How far a fleet is: what a run hands to its continuation.
 
@@ -33,6 +66,9 @@ class FleetState(Spec):
         paused, aborted: by whom it is now; nothing if it is not.
         unhealthy: what a health check found wrong, and after which wave; nothing ends that.
         recovering: the run before this one failed.
+        planning: the hosts are planned, nothing is done to them yet.
+        waiting: what somebody must approve before it goes on.
+        approvals: what was approved, and by whom; the last hundred.
         untold: which targets of notifications were not told, and why; the last ten.
     """
 
@@ -45,6 +81,9 @@ class FleetState(Spec):
     unhealthy: str = ""
     recovering: bool = False
     untold: tuple[str, ...] = ()
+    planning: bool = False
+    waiting: Waiting | None = None
+    approvals: tuple[Approval, ...] = ()
 
     @property
     def done(self) -> int:
@@ -62,6 +101,11 @@ class FleetState(Spec):
         failed = outcome.ending in ("failed", "unreachable")
         failures = (*self.failures, outcome)[:100] if failed else self.failures
         return self.model_copy(update={"counts": counts, "failures": failures})
+
+    def without(self, ending: Ending) -> FleetState:
+        """As if no host had ended so, and the first of those there are now were next."""
+        counts = {kind: count for kind, count in self.counts.items() if kind != ending}
+        return self.model_copy(update={"counts": counts, "next": 0})
 
 
 class FleetProgress(Spec):
@@ -83,7 +127,7 @@ class FleetReport(Spec):
     @property
     def summary(self) -> str:
         """In one line."""
-        kinds: tuple[Ending, ...] = ("changed", "unchanged", "failed", "unreachable")
+        kinds: tuple[Ending, ...] = ("done", "changed", "unchanged", "outdated", "failed", "unreachable")
         said = [
             f"{self.state.counts[kind]} {kind}" for kind in kinds if self.state.counts.get(kind)
         ]
@@ -96,4 +140,8 @@ class FleetReport(Spec):
         lines += [f"  ! {each.host}: {each.because}" for each in self.state.failures]
         more = self.state.failed - len(self.state.failures)
         lines += [f"  ... and {more} more"] if more > 0 else []
+        lines += [
+            f"  {each.at} {each.plan[:12]} of {each.hosts} hosts approved by {each.by}"
+            for each in self.state.approvals
+        ]
         return "\n".join([*lines, *(f"  ? not notified: {each}" for each in self.state.untold)])
