@@ -26,7 +26,8 @@ package_ready() {
 }
 # index, name, want, version, argument of apt-get, recommends, hold, URL of a .deb, its SHA-256
 package_add() {
-  package_was=$(package_state "$2") package_kept=$(package_hold "$2")
+  package_was=$(package_state "$2")
+  package_kept=$(package_held "$package_was")
   package_count=$((package_count + 1))
   # A hold that is declared is ours to pass; what somebody else holds stays held.
   [ "$7$package_kept" != yesyes ] && [ "$7$package_kept" != noyes ] ||
@@ -59,18 +60,13 @@ package_add() {
     *) package_remove="$package_remove $2-" ;;
   esac
 }
-package_hold() { case $(package_want "$1") in h) echo yes ;; *) echo no ;; esac; }
-package_want() { dpkg-query -W -f='${db:Status-Abbrev}' -- "$1" 2>/dev/null | cut -c 1; }
+package_held() { case $1 in h*) echo yes ;; *) echo no ;; esac; } # of a state
 package_check_deb() { # file, name
   package_said=$(dpkg-deb -f "$1" Package) || die "what was fetched for $2 is no .deb"
   [ "$package_said" = "$2" ] || die "what was fetched for $2 is the package $package_said"
 }
 package_recommend() { # recommends -> an option of apt-get
   case $1 in no) echo --no-install-recommends ;; yes) echo --install-recommends ;; esac
-}
-package_keep() { # index, name, hold: as it is declared
-  [ "$3" != - ] && [ "$(package_hold "$2")" != "$3" ] || return 0
-  case $3 in yes) apt-mark hold "$2" ;; *) apt-mark unhold "$2" ;; esac
 }
 package_apt() {
   apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confdef \
@@ -139,8 +135,12 @@ package_settle() {
       read -r package_old <"$S/deb/$name" && [ "$package_old" = "$digest ${now#???}" ] ||
         package_bad=1
     fi 2>/dev/null
-    package_keep "$i" "$name" "$hold" </dev/null
-    [ "$now" = "$was" ] && [ "$(package_hold "$name")" = "$held" ] || changed "$i"
+    kept=$(package_held "$now")
+    if [ "$hold" != - ] && [ "$hold" != "$kept" ]; then
+      case $hold in yes) apt-mark hold "$name" ;; *) apt-mark unhold "$name" ;; esac </dev/null
+      kept=$(package_held "$(package_state "$name")")
+    fi
+    [ "$now" = "$was" ] && [ "$kept" = "$held" ] || changed "$i"
     package_fits "$now" "$want" "$version" && [ -z "$package_bad" ] ||
       { failed "$i"; package_rc=1; }
   done <<END
