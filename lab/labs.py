@@ -166,6 +166,32 @@ class Lab:
         )
         return [machine for machine in after if machine.name not in before]
 
+    def marked(
+        self,
+        mark: str,
+        release: str = "bookworm",
+        on_event: OnEvent = _silent,
+        *,
+        disk_mib: int = 0,
+    ) -> Machine:
+        """The server that bears `mark`, a text of the caller's; a fresh one if there is none.
+
+        Two calls at a time, and a call after one that was killed, end with one server.
+        """
+
+        def missing_ones(running: int) -> int:
+            found = [record for record in self._records() if record.mark == mark]
+            half = [one for one in found if one.state() == "dead" and not one.ready]
+            for record in half:  # whoever made it was killed meanwhile
+                self._remove(record.name)
+            return 0 if len(found) > len(half) else 1
+
+        self._bring_up(
+            release, on_event, missing_ones, replace_dead=False, disk_mib=disk_mib, mark=mark
+        )
+        made = next(machine for machine in self.machines() if machine.mark == mark)
+        return self.power_on(made, on_event)
+
     def _bring_up(
         self,
         release: str,
@@ -174,6 +200,7 @@ class Lab:
         *,
         replace_dead: bool,
         disk_mib: int = 0,
+        mark: str = "",
     ) -> list[Machine]:
         if reasons := missing(self.root):
             raise LabMissing(reasons)
@@ -186,7 +213,9 @@ class Lab:
             new = self._numbers(how_many(len(waiting)), {one.number for one in existing})
             with ThreadPoolExecutor(_BOOTS_AT_ONCE) as pool:
                 started = list(
-                    pool.map(lambda one: self._prepare(one, release, image, subnet, disk_mib), new)
+                    pool.map(
+                        lambda one: self._prepare(one, release, image, subnet, disk_mib, mark), new
+                    )
                 )
             self._write_known_hosts()
             unready = [one for one in waiting if not one.ready and one.state() == "starting"]
@@ -237,7 +266,13 @@ class Lab:
         return subnet
 
     def _prepare(
-        self, number: int, release: str, image: Path, subnet: IPv4Network, disk_mib: int
+        self,
+        number: int,
+        release: str,
+        image: Path,
+        subnet: IPv4Network,
+        disk_mib: int,
+        mark: str = "",
     ) -> Record:
         name = machine_name(number)
         folder = self._machine_folder(name)
@@ -253,6 +288,7 @@ class Lab:
             link=network.link_name(self.token, number),
             mounts=(str(folder / "root"), *([str(folder / "space")] if disk_mib else [])),
             disk_mib=disk_mib,
+            mark=mark,
         ).write(folder)
         host_key = disk.seed(
             folder,

@@ -22,7 +22,7 @@ class Record:
     `start` names one start of the server (its control group); `process` is its
     supervisor, None until that one has a pid; `ready` turns true when sshd answered.
     `link` and `mounts` say what else belongs to it: both vanish with its last process.
-    `disk_mib`: how large its disk is; 0: as large as this machine's.
+    `disk_mib`: how large its disk is; 0: as large as this machine's. `mark`: see `Lab.marked`.
     """
 
     name: str
@@ -38,10 +38,13 @@ class Record:
     disk_mib: int = 0
     process: ProcessId | None = None
     ready: bool = False
+    mark: str = ""
 
     def write(self, folder: Path) -> Record:
         value: dict[str, Any] = {**asdict(self), "mounts": list(self.mounts)}
         value["process"] = self.process.as_json() if self.process else None
+        if not self.mark:
+            del value["mark"]  # an older lab on this machine does not know it
         write_json(folder / "machine.json", value)
         return self
 
@@ -86,7 +89,7 @@ class Machine:
 
     Log in with `ssh_command()`, or with any client from `user`, `address`, `port`,
     `key` and `known_hosts`, which holds `known_hosts_line`. `pid` is its supervisor
-    on this machine while it runs. `log` is its console.
+    on this machine while it runs. `log` is its console. `mark`: see `Lab.marked`.
     """
 
     name: str
@@ -101,6 +104,7 @@ class Machine:
     lab: str
     port: int = 22
     user: str = "root"
+    mark: str = ""
 
     @staticmethod
     def of(record: Record, *, lab: str, folder: Path, lab_folder: Path) -> Machine:
@@ -117,6 +121,7 @@ class Machine:
             known_hosts_line=known_hosts_line(record.address, record.name, record.host_key),
             log=folder / "log",
             lab=lab,
+            mark=record.mark,
         )
 
     def ssh_command(self, *command: str) -> list[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from lab import Lab, LabError, Machine
+from lab.machine import Record
 from lab.testing import FreshServer, LabMaker, Servers, eventually
 from lab.traces import nothing_left, traces
 
@@ -232,3 +234,27 @@ def test_bad_input_is_refused_before_anything_starts(
     with pytest.raises(LabError, match=expected):
         call(lab)
     assert nothing_left(lab)
+
+
+def test_a_mark_stands_for_one_server(make_lab: LabMaker) -> None:
+    lab = make_lab()
+    with ThreadPoolExecutor(3) as pool:
+        both = list(pool.map(lab.marked, ["web/a", "web/a", "web/b"]))
+    assert both[0].name == both[1].name != both[2].name
+    assert {one.mark for one in lab.machines()} == {"web/a", "web/b"} and len(lab.machines()) == 2
+    lab.kill(both[0])
+    again = lab.marked("web/a")
+    assert (again.name, again.state) == (both[0].name, "running"), "the same, with its disk"
+
+
+def test_a_marked_server_that_was_made_by_half_is_made_anew(make_lab: LabMaker) -> None:
+    lab = make_lab()
+    first = lab.marked("web/a")
+    lab.kill(first)
+    folder = first.log.parent
+    half = Record.read(folder)
+    assert half is not None
+    half.but(ready=False).write(folder)  # as it is when its maker was killed
+    again = lab.marked("web/a")
+    assert again.state == "running" and [one.mark for one in lab.machines()] == ["web/a"]
+    assert again.known_hosts_line != first.known_hosts_line, "another server"
