@@ -8,7 +8,7 @@ from pydantic import Field
 
 from temporal.shared.specs.automation.hosts import Spec
 
-Ending = Literal["unchanged", "changed", "done", "failed", "unreachable"]
+Ending = Literal["unchanged", "changed", "drifted", "done", "failed", "unreachable"]
 """done: a command ended with 0; whether it changed something is not known."""
 
 
