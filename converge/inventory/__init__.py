@@ -9,7 +9,8 @@ Reads our own YAML and Ansible's as they are: INI, YAML, executables and the JSO
 
 from __future__ import annotations
 
-from converge.inventory.model import Entry, Inventory, InventoryError
+from converge.inventory.errors import InventoryError
+from converge.inventory.model import Entry, Inventory
 from converge.inventory.reading import read_inventory
 
 __all__ = ["Entry", "Inventory", "InventoryError", "read_inventory"]

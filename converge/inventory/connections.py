@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from converge.host import Host
-from converge.inventory.model import Entry, InventoryError
+from converge.inventory.errors import InventoryError
+from converge.inventory.model import Entry
 from converge.inventory.trees import PREFIX
 
 _TRUE, _FALSE = ("true", "yes", "on", "1", "y", "t"), ("false", "no", "off", "0", "n", "f", "")

@@ -11,8 +11,10 @@ import re
 import shlex
 from typing import Any
 
-from converge.inventory.model import ALL, UNGROUPED, InventoryError, Tree
+from converge.inventory.errors import InventoryError
+from converge.inventory.model import Tree
 from converge.inventory.ranges import expand, split_port
+from converge.inventory.selection import ALL, UNGROUPED
 
 _SECTION = re.compile(r"\[(?P<name>[^\]:\s]+)(?::(?P<kind>\w+))?\]\s*(?:[#;].*)?")
 

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import fnmatch
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from converge.errors import ConvergeError
 from converge.host import Host
-
-ALL, UNGROUPED = "all", "ungrouped"
-
-
-class InventoryError(ConvergeError):
-    """An inventory is wrong; the message names file and line."""
+from converge.inventory.errors import InventoryError
+from converge.inventory.selection import ALL, UNGROUPED, Choice, check_name
 
 
 @dataclass
@@ -29,6 +22,7 @@ class Group:
     children: dict[str, None] = field(default_factory=dict)
     variables: dict[str, Any] = field(default_factory=dict)
     beside: dict[str, Any] = field(default_factory=dict)
+    tags: dict[str, None] = field(default_factory=dict)
     where: str = ""
 
 
@@ -39,6 +33,7 @@ class Named:
     name: str
     variables: dict[str, Any] = field(default_factory=dict)
     beside: dict[str, Any] = field(default_factory=dict)
+    tags: dict[str, None] = field(default_factory=dict)
     where: str = ""
 
 
@@ -69,6 +64,8 @@ class Entry:
     """All it is in, also through their children; without "all"."""
     variables: Mapping[str, Any]
     where: str
+    tags: tuple[str, ...] = ()
+    """Its own and those of its groups."""
 
     @cached_property
     def host(self) -> Host:
@@ -87,51 +84,18 @@ class Inventory:
     groups: Mapping[str, tuple[str, ...]]
     """Group -> names of its hosts, those of its children too."""
 
+    tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Tag -> names of the hosts that bear it, by themselves or through a group."""
+
     def select(self, pattern: str | None = None) -> list[Entry]:
         """Hosts that fit, in the order of the inventory; all without a pattern.
 
-        A pattern is a list with commas of names of hosts and groups, globs among them:
-        `web` adds, `&web` keeps only those in it, `!web` takes away; additions come first.
-        Raises InventoryError if nothing fits, or a name is of nothing.
+        A pattern is a list with commas of names of hosts and groups and of tags, globs among them:
+        `web` adds, `&tag:prod` keeps only those in it, `!web3` takes away; see `selection`.
+        Raises InventoryError if nothing fits, or a word is of nothing.
         """
-        chosen = set(self.entries)
-        if pattern is not None:
-            chosen = self._chosen([part.strip() for part in pattern.split(",") if part.strip()])
-        if not chosen:
-            raise InventoryError(f"{self.name}: no host fits {pattern!r}")
-        return [entry for name, entry in self.entries.items() if name in chosen]
-
-    def _chosen(self, parts: Sequence[str]) -> set[str]:
-        added = [part for part in parts if part[0] not in "&!"]
-        found: set[str] = set() if added else set(self.entries)
-        for part in added:
-            found |= self._named(part)
-        for part in parts:
-            if part[0] == "&":
-                found &= self._named(part[1:])
-        for part in parts:
-            if part[0] == "!":
-                found -= self._named(part[1:])
-        return found
-
-    def _named(self, name: str) -> set[str]:
-        if name in (ALL, "*"):
-            return set(self.entries)
-        if name.startswith("~"):
-            try:
-                expression = re.compile(name[1:])
-            except re.error as error:
-                raise InventoryError(f"{name!r} is no regular expression: {error}") from None
-            fits = [each for each in (*self.groups, *self.entries) if expression.match(each)]
-        else:
-            fits = fnmatch.filter([*self.groups, *self.entries], name)
-            if name in self.groups or name in self.entries:
-                fits = [name]
-        if not fits:
-            near = difflib.get_close_matches(name, [*self.groups, *self.entries], 2, 0.6)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            raise InventoryError(f"{self.name}: no host or group is called {name}{hint}")
-        return {host for each in fits for host in self.groups.get(each, (each,))}
+        choice = Choice(self.name, list(self.entries), self.groups, self.tags)
+        return [self.entries[name] for name in choice.of(pattern)]
 
 
 def resolve(tree: Tree, name: str) -> Inventory:
@@ -145,10 +109,13 @@ def resolve(tree: Tree, name: str) -> Inventory:
                     f"{group.where or name}: group {group.name} has the child {child}, which is no"
                     f" group{hint}"
                 )
+    for each in (*tree.groups.values(), *tree.hosts.values()):
+        check_name(each.name, each.where or name)
     depths = _depths(tree, name)
     everything = tree.group(ALL)
     parents = _parents(tree)
     entries: dict[str, Entry] = {}
+    tagged: dict[str, list[str]] = {}
     members: dict[str, list[str]] = {group: [] for group in tree.groups if group != ALL}
     for host in tree.hosts.values():
         mine = _groups_of(host.name, tree, parents)
@@ -167,8 +134,12 @@ def resolve(tree: Tree, name: str) -> Inventory:
         for each in mine:
             members[each].append(host.name)
         names = tuple(group.name for group in ordered)
-        entries[host.name] = Entry(host.name, names, variables, host.where or name)
-    return Inventory(name, entries, {group: tuple(hosts) for group, hosts in members.items()})
+        marks = dict.fromkeys([*host.tags, *(tag for group in ordered for tag in group.tags)])
+        for tag in marks:
+            tagged.setdefault(tag, []).append(host.name)
+        entries[host.name] = Entry(host.name, names, variables, host.where or name, tuple(marks))
+    groups = {group: tuple(hosts) for group, hosts in members.items()}
+    return Inventory(name, entries, groups, {tag: tuple(hosts) for tag, hosts in tagged.items()})
 
 
 def _priority(group: Group) -> int:

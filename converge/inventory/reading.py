@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from converge.documents import Document, DocumentError, parse_document
+from converge.inventory.errors import InventoryError
 from converge.inventory.ini import read_ini
-from converge.inventory.model import Inventory, InventoryError, Tree, resolve
+from converge.inventory.model import Inventory, Tree, resolve
 from converge.inventory.trees import (
     VAULT,
     is_ours,

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from converge.documents import Document
-from converge.inventory.model import ALL, UNGROUPED, InventoryError, Tree
+from converge.inventory.errors import InventoryError
+from converge.inventory.model import Tree
 from converge.inventory.ranges import expand, split_port
+from converge.inventory.selection import ALL, UNGROUPED, check_tags
 
 OURS = {"hosts", "groups", "variables", "connection"}
-_GROUP = {"hosts", "groups", "variables", "connection"}
+_GROUP = {"hosts", "groups", "variables", "connection", "tags"}
 CONNECTION = {
     "address": str,
     "lab": str,
@@ -50,12 +52,13 @@ def read_ours(document: Document, tree: Tree) -> None:
         for key in about:
             if key not in _GROUP:
                 raise InventoryError(
-                    f"{document.at(*loc, key)}: {key}: a group has hosts, groups, variables and"
-                    " connection"
+                    f"{document.at(*loc, key)}: {key}: a group has hosts, groups, variables,"
+                    " connection and tags"
                 )
         group = tree.group(str(name))
         group.variables |= _variables(document, about, loc)
         group.variables |= _connection(document, about.get("connection"), (*loc, "connection"))
+        group.tags |= _tags(document, about, loc)
         _hosts(document, about.get("hosts"), (*loc, "hosts"), tree, str(name))
         children = about.get("groups") or []
         if not isinstance(children, list):
@@ -79,20 +82,23 @@ def _hosts(
     for pattern, about, place in items:
         where = document.at(*place)
         variables: dict[str, Any] = {}
+        tags: dict[str, None] = {}
         about = _mapping(document, about, place, f"host {pattern}")
         if about:
             settings = {key: inner for key, inner in about.items() if key in CONNECTION}
-            strange = [key for key in about if key not in CONNECTION and key != "variables"]
+            strange = [key for key in about if key not in (*CONNECTION, "variables", "tags")]
             if strange:
                 raise InventoryError(
                     f"{document.at(*place, strange[0])}: {strange[0]}: a host has"
-                    f" {', '.join(CONNECTION)} and variables"
+                    f" {', '.join(CONNECTION)}, variables and tags"
                 )
             variables |= _variables(document, about, place)
             variables |= _connection(document, settings, place)
+            tags = _tags(document, about, place)
         for name in _names(pattern, where):
             entry = tree.host(name, where)
             entry.variables |= variables
+            entry.tags |= tags
             tree.group(group or UNGROUPED).hosts[name] = None
 
 
@@ -106,6 +112,14 @@ def _connection(document: Document, value: Any, loc: tuple[int | str, ...]) -> d
         if not isinstance(given, kind) or (kind is int and isinstance(given, bool)):
             raise InventoryError(f"{where}: {key}: must be {kind.__name__}, and is {given!r}")
     return {f"{PREFIX}{key}": given for key, given in settings.items()}
+
+
+def _tags(
+    document: Document, about: Mapping[str, Any], loc: tuple[int | str, ...]
+) -> dict[str, None]:
+    if about.get("tags") is None:
+        return {}
+    return dict.fromkeys(check_tags(about["tags"], document.at(*loc, "tags")))
 
 
 def _variables(

@@ -21,8 +21,14 @@ class Chosen:
     variables: Mapping[str, Any]
 
 
-def chosen(path: Path, limit: str | None) -> list[Chosen]:
-    """The hosts of the inventory at `path` that `limit` leaves. Raises SpecError."""
+def chosen(path: Path, limit: object = None) -> list[Chosen]:
+    """The hosts of the inventory at `path` that `limit` leaves; all without one.
+
+    The words of `limit` are the same in every spec and on every command line: names of hosts and
+    groups, globs, tags (see converge.inventory.selection). Raises SpecError.
+    """
+    if limit is not None and not isinstance(limit, str):
+        raise SpecError(f"limit: must be a text such as web,!web3, and is {limit!r}")
     try:
         return [
             Chosen(
