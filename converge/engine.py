@@ -40,6 +40,8 @@ from converge.work import Progress, Secrets, Work
 MOST_PASSES = 3
 MOST_RESTARTS = 3
 """How often one call begins anew because a pass was interrupted or the host moved on."""
+LEAST_EXPECTED = 32
+"""Characters of a digest that stand for one plan and no other: 128 bits."""
 
 
 async def plan(
@@ -76,6 +78,7 @@ async def apply(
     lock_wait: float = 30.0,
     reconnects: int = 5,
     confirm_within: float = CONFIRM_WITHIN,
+    expect: str | None = None,
 ) -> Report:
     """Bring the host to what is wanted, and report what was seen there afterwards.
 
@@ -86,19 +89,25 @@ async def apply(
     A change that can cut us off is taken back by the host itself, and failed, if no new connection
     can be made within `confirm_within` seconds after it (see `converge.armed`).
 
-    A Plan is applied only if the host still looks as it did (else PlanOutdated). A resource that
-    cannot be settled is in the report, not raised: see `Report.ok`, `Report.raise_for_failure`.
+    A Plan is applied only if the host still looks as it did (else PlanOutdated). The same goes for
+    resources with `expect`: the digest of a plan of them, or its beginning, 32 characters at least,
+    for who keeps many plans and not their contents.
+
+    A resource that cannot be settled is in the report, not raised: see `Report.ok`,
+    `Report.raise_for_failure`.
 
     `load` and `variables` are as in `plan`; with other contents it is another run (RunMismatch).
 
     Raises InvalidResources, SecretUnresolved and MaterialMissing before connecting; ConnectError,
     SudoRefused, HostUnsupported, HostFailed, Locked, Interrupted, Aborted, RunMismatch,
-    PlanOutdated.
+    PlanOutdated; ValueError for an `expect` that is too short.
     """
-    wanted = what if isinstance(what, Plan) else None
+    wanted: Plan | str | None = what if isinstance(what, Plan) else expect
     spec = arrange(what.resources if isinstance(what, Plan) else what)
-    if wanted is not None and wanted.host != host.name:
-        raise PlanOutdated(f"the plan was made for {wanted.host}", host=host.name)
+    if isinstance(what, Plan) and what.host != host.name:
+        raise PlanOutdated(f"the plan was made for {what.host}", host=host.name)
+    if isinstance(wanted, str) and len(wanted) < LEAST_EXPECTED:
+        raise ValueError(f"{wanted!r} is too short for the digest of one plan and no other")
     run = names.run_id(run_id if run_id is not None else randomness.token_hex(8))
     work = await Work.open(host, spec, secrets, load=load, variables=variables)
     work.on_progress, work.lock_wait, work.confirm_within = on_progress, lock_wait, confirm_within
@@ -126,7 +135,7 @@ async def abort(host: Host, run_id: str, *, secrets: Secrets | None = None) -> b
     return any(record.kind == "stopped" for record in heard)
 
 
-async def _apply(work: Work, run: str, wanted: Plan | None) -> Report:
+async def _apply(work: Work, run: str, wanted: Plan | str | None) -> Report:
     host, spec = work.host, work.spec
     first: dict[int, Change] = {}
     passes: list[Pass] = []
@@ -235,7 +244,15 @@ def _whoami() -> str:
         return f"uid {os.getuid()}"
 
 
-def _still(wanted: Plan, fresh: Plan) -> None:
+def _still(wanted: Plan | str, fresh: Plan) -> None:
+    if isinstance(wanted, str):
+        if not fresh.digest.startswith(wanted):
+            raise PlanOutdated(
+                "the host no longer looks as it did when the plan was made; now it is:"
+                f" {fresh.summary} Make a new plan",
+                host=fresh.host,
+            )
+        return
     if fresh.digest == wanted.digest:
         return
     before = {change.resource: change for change in wanted.changes}

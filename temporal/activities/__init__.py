@@ -8,6 +8,7 @@ from temporal.activities.automation.converging import (
     converge_host,
     converge_member,
     plan_host,
+    plan_member,
 )
 from temporal.activities.automation.health import check_health
 from temporal.activities.automation.notices import notify
@@ -20,5 +21,6 @@ ACTIVITIES.append(converge_host)
 ACTIVITIES.append(check_answers)
 ACTIVITIES.append(plan_host)
 ACTIVITIES.append(converge_member)
+ACTIVITIES.append(plan_member)
 ACTIVITIES.append(notify)
 ACTIVITIES.append(check_health)

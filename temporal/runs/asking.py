@@ -158,8 +158,9 @@ async def terminate(ops: Ops, workflow_id: str, reason: str) -> None:
     await _act(ops, workflow_id, lambda: handle.terminate(reason=reason))
 
 
-async def tell(ops: Ops, workflow_id: str, what: str, by: str, why: str = "") -> None:
-    """Say `what` (pause, resume, abort) to a run that listens to it; returns when it has heard.
+async def tell(ops: Ops, workflow_id: str, what: str, by: str, why: str = "", **more: str) -> None:
+    """Say `what` (pause, resume, abort, approve) to a run that listens to it; returns when it has
+    heard. `more` is what belongs to it, as the plan does to an approval.
 
     Raises:
         NoSuchRun: it is not in progress.
@@ -168,7 +169,7 @@ async def tell(ops: Ops, workflow_id: str, what: str, by: str, why: str = "") ->
     handle = ops.client.get_workflow_handle(workflow_id)
 
     async def say() -> None:
-        await handle.execute_update(what, {"by": by, "why": why})
+        await handle.execute_update(what, {"by": by, "why": why, **more})
 
     try:
         await _act(ops, workflow_id, say)

@@ -12,7 +12,7 @@ from temporalio.common import RetryPolicy
 
 import converge
 from converge import Host
-from converge.errors import ConvergeError
+from converge.errors import ConvergeError, PlanOutdated
 from converge.graph import arrange
 from converge.material import Loader
 from converge.plans import Plan
@@ -28,8 +28,8 @@ from temporal.shared.specs.automation import (
     Planned,
 )
 from temporal.shared.specs.automation.fleet import Member
-from temporal.shared.specs.automation.outcome import HostOutcome
-from temporal.shared.specs.automation.provisioning import Shape
+from temporal.shared.specs.automation.outcome import Ending, HostOutcome
+from temporal.shared.specs.automation.provisioning import MemberPlan, Shape
 
 
 @activity.defn
@@ -64,16 +64,19 @@ async def converge_host(request: ConvergeHost) -> Report:
 async def converge_member(shape: Shape, member: Member) -> HostOutcome:
     """The same for one host of a fleet, answers too; a failure of the host is a result as well.
 
+    With a plan that was approved for it nothing is done at a host that looks otherwise by now.
+
     Raises:
         Retryable: the host was not reached, or another run holds it.
     """
     name = member.host.name
     try:
-        report = await _converged(shape.at(member))
+        report = await _converged(shape.at(member), member.approved)
         if report.ok and shape.answers:
             await check_answers(CheckAnswers(host=member.host, answers=shape.answers))
     except Permanent as error:
-        return HostOutcome(host=name, ending="failed", because=str(error))
+        ending: Ending = "outdated" if isinstance(error.__cause__, PlanOutdated) else "failed"
+        return HostOutcome(host=name, ending=ending, because=str(error))
     if not report.ok:
         return HostOutcome(host=name, ending="failed", because=_failed(report)[:4000])
     changed = tuple(outcome.resource for outcome in report.of("changed"))
@@ -82,7 +85,7 @@ async def converge_member(shape: Shape, member: Member) -> HostOutcome:
     )
 
 
-async def _converged(request: ConvergeHost) -> Report:
+async def _converged(request: ConvergeHost, expect: str | None = None) -> Report:
     info = activity.info()
     run_id = f"{info.workflow_run_id}-{info.activity_id}"
     name = request.host.name
@@ -105,6 +108,7 @@ async def _converged(request: ConvergeHost) -> Report:
                 load=_loader(request),
                 variables=request.variables,
                 on_progress=show,
+                expect=expect,
             )
         except ConvergeError as error:
             raise explained(error, name) from error
@@ -147,6 +151,25 @@ async def plan_host(request: ConvergeHost) -> Planned:
         unchanged=plan.unchanged,
         digest=plan.digest,
     )
+
+
+@activity.defn
+@options(
+    start_to_close=timedelta(minutes=10),
+    heartbeat=timedelta(seconds=30),
+    retry=RetryPolicy(maximum_interval=timedelta(seconds=30), maximum_attempts=4),
+)
+async def plan_member(shape: Shape, member: Member) -> MemberPlan:
+    """The same for one host of a fleet; that there can be no plan for it is a result as well.
+
+    Raises:
+        Retryable: the host was not reached.
+    """
+    name = member.host.name
+    try:
+        return MemberPlan(host=name, planned=await plan_host(shape.at(member)))
+    except Permanent as error:
+        return MemberPlan(host=name, because=str(error))
 
 
 def _approved(request: ConvergeHost) -> Plan | None:

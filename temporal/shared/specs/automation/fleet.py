@@ -10,17 +10,17 @@ rollout:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, field_validator
 
 from temporal.shared.errors import SpecError
 from temporal.shared.specs.automation.hosts import HostSpec, Spec
 from temporal.shared.specs.automation.notices import Notify
 from temporal.shared.specs.automation.outcome import FleetState
-from temporal.shared.specs.automation.rollout import Rollout
+from temporal.shared.specs.automation.rollout import Point, Rollout
 from temporal.shared.specs.reading import Misfit, Reading
 
 PAGE = 500
@@ -30,10 +30,18 @@ PLACES = ("hosts", "inventory", "limit")
 
 
 class Member(Spec):
-    """One host of a fleet, and what templates are rendered with there."""
+    """One host of a fleet, and what templates are rendered with there.
+
+    Attributes:
+        variant: which of the fleet's variants it is to be like.
+        approved: beginning of the digest of the plan that somebody approved for it; another one is
+            not applied. Nothing: any is.
+    """
 
     host: HostSpec
     variables: dict[str, Any] = Field(default_factory=dict)
+    variant: int = 0
+    approved: str | None = None
 
 
 _MEMBERS: TypeAdapter[tuple[Member, ...]] = TypeAdapter(tuple[Member, ...])
@@ -52,11 +60,22 @@ class Fleet(Spec):
         state: how far it is, where a run goes on from another; nobody writes that in a file.
     """
 
+    points: ClassVar[frozenset[Point]] = frozenset({"canary"})
+    """At which of them somebody can be asked for approval."""
+
     pages: tuple[str, ...]
     total: int = Field(ge=1)
     rollout: Rollout = Rollout()
     notify: Notify | None = None
     state: FleetState = FleetState()
+
+    @field_validator("rollout")
+    @classmethod
+    def _asked_only_where_it_asks(cls, rollout: Rollout) -> Rollout:
+        for point in rollout.approve:
+            if point not in cls.points:
+                raise ValueError(f"approve: {point} is not waited for by this workflow")
+        return rollout
 
     @classmethod
     def of(cls, rest: dict[str, Any], members: list[dict[str, Any]]) -> dict[str, Any]:
@@ -72,6 +91,15 @@ class Fleet(Spec):
             first = number * PAGE
             page = _MEMBERS.validate_json(self.pages[number])
             yield from page[max(0, start - first) : stop - first]
+
+    def picked(self, places: Sequence[int]) -> Iterator[Member]:
+        """The members at these places, in ascending order."""
+        decoded, page = -1, tuple[Member, ...]()
+        for place in places:
+            if place // PAGE != decoded:
+                decoded = place // PAGE
+                page = _MEMBERS.validate_json(self.pages[decoded])
+            yield page[place % PAGE]
 
     def going_on(self, state: FleetState) -> Self:
         """The same fleet, as far as `state`: the input of the run that goes on from this one."""
@@ -99,7 +127,13 @@ def _gathered(value: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
     hosts, inventory = value.get("hosts"), value.get("inventory")
     if (hosts is None) == (inventory is None):
         raise Misfit(((), "give exactly one of hosts and inventory", None))
+    if "limit" in value and value["limit"] is None:
+        # All of them would be a surprise to who cleared it.
+        raise Misfit((("limit",), "says nothing: leave it out for all hosts", None))
     if inventory is None:
+        if "limit" in value:
+            why = "chooses hosts of an inventory: list under hosts just those that are meant"
+            raise Misfit((("limit",), why, value["limit"]))
         if not isinstance(hosts, list) or not hosts:
             raise Misfit((("hosts",), "must be a list of hosts, with one at least", hosts))
         return [{"host": each} for each in hosts]
@@ -108,9 +142,8 @@ def _gathered(value: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
     try:
         found = chosen(folder / inventory, value.get("limit"))
     except SpecError as error:
-        raise Misfit(
-            (("limit" if value.get("limit") else "inventory",), str(error), None)
-        ) from None
+        named = "limit" if "limit" in value else "inventory"
+        raise Misfit(((named,), str(error), value[named])) from None
     return [{"host": each.host, "variables": dict(each.variables)} for each in found]
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field
 
 from temporal.shared.specs.automation.hosts import Spec
+from temporal.shared.specs.automation.rollout import Point
 
-Ending = Literal["unchanged", "changed", "drifted", "done", "failed", "unreachable"]
-"""done: a command ended with 0; whether it changed something is not known."""
+Ending = Literal["unchanged", "changed", "drifted", "done", "failed", "unreachable", "outdated"]
+"""done: a command ended with 0; whether it changed something is not known. outdated: the host no
+longer looks as the approved plan had it, and nothing was done there."""
 
 
 class HostOutcome(Spec):
@@ -21,6 +25,8 @@ class HostOutcome(Spec):
     """Ids of the resources that were changed; the first hundred."""
     because: str = ""
     """Why it failed."""
+    plan: str = ""
+    """Beginning of its plan's digest, where it was only planned: then it would be `changed`."""
 
 
 class Waiting(Spec):
@@ -46,6 +52,11 @@ class Waiting(Spec):
         return f"approval of plan {self.plan[:12]}, which changes {self.changing} of {self.hosts} hosts"
 
 
+def whole(parts: Iterable[str]) -> str:
+    """One digest of many, in their order."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
 class Approval(Spec):
     """Who approved what: `by` is the person and why, in their words."""
 
@@ -68,6 +79,7 @@ class FleetState(Spec):
         recovering: the run before this one failed.
         planning: the hosts are planned, nothing is done to them yet.
         waiting: what somebody must approve before it goes on.
+        lapsed: what nobody approved in time.
         approvals: what was approved, and by whom; the last hundred.
         untold: which targets of notifications were not told, and why; the last ten.
     """
@@ -83,6 +95,7 @@ class FleetState(Spec):
     untold: tuple[str, ...] = ()
     planning: bool = False
     waiting: Waiting | None = None
+    lapsed: str = ""
     approvals: tuple[Approval, ...] = ()
 
     @property
@@ -127,7 +140,14 @@ class FleetReport(Spec):
     @property
     def summary(self) -> str:
         """In one line."""
-        kinds: tuple[Ending, ...] = ("done", "changed", "unchanged", "outdated", "failed", "unreachable")
+        kinds: tuple[Ending, ...] = (
+            "done",
+            "changed",
+            "unchanged",
+            "outdated",
+            "failed",
+            "unreachable",
+        )
         said = [
             f"{self.state.counts[kind]} {kind}" for kind in kinds if self.state.counts.get(kind)
         ]
