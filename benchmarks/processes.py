@@ -24,7 +24,9 @@ def command() -> list[str]:
 def environment(folder: Path, env: Mapping[str, str] | None = None) -> dict[str, str]:
     """This environment without settings, state in `folder`, and `env` on top.
 
-    Python may keep the bytecode of our sources, as it has that of every installed package.
+    The queue is its own: a worker of somebody else's that finds our server on the usual port would
+    do a part of the work, with its own code. Python may keep the bytecode of our sources, as it has
+    that of every installed package.
     """
     kept = {
         name: value
@@ -35,6 +37,7 @@ def environment(folder: Path, env: Mapping[str, str] | None = None) -> dict[str,
         **kept,
         "PYTHONPATH": str(ROOT),
         "TEMPORAL_STATE_DIR": str(folder / "state"),
+        "TEMPORAL_TASK_QUEUE": f"benchmark-{os.getpid()}",
         **(env or {}),
     }
 

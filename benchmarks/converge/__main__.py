@@ -120,7 +120,7 @@ def _sheet(lab: Lab, bin: Path, hosts: int, rtt: float, chosen: argparse.Namespa
                 with _servers(lab, bin, hosts, rtt, "first") as field, _at_work(field, who, sheet):
                     _measure(field, cell)
                     looks[who] = field.look()
-        contest.alike(looks)
+                    contest.alike(looks)
         say("   all servers are alike")
     if {CHANGE, NONE} & set(chosen.phases):
         _in_turn(lab, bin, sheet, everybody, chosen)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 FIRST, CHANGE, NONE = "first apply", "one change", "no change"
@@ -21,6 +21,7 @@ class Cell:
         seconds: of the whole command, by the clock.
         cpu_here: CPU seconds on this side, all hosts together.
         cpu_servers: CPU seconds of all the lab's servers.
+        date: when, if not when its sheet was.
     """
 
     who: str
@@ -28,6 +29,7 @@ class Cell:
     seconds: list[float] = field(default_factory=list)
     cpu_here: list[float] = field(default_factory=list)
     cpu_servers: list[float] = field(default_factory=list)
+    date: str = ""
 
     @property
     def median(self) -> float:
@@ -75,9 +77,21 @@ class Sheet:
 
 
 def merged(old: Iterable[Sheet], new: Iterable[Sheet]) -> list[Sheet]:
-    """The sheets of both, in order; a new one takes the place of an old one of its kind."""
-    sheets = {(one.rtt, one.hosts): one for one in (*old, *new)}
+    """The sheets of both, in order; a phase that was measured anew takes the place of the old."""
+    sheets = {(one.rtt, one.hosts): one for one in old}
+    for one in new:
+        before = sheets.get((one.rtt, one.hosts))
+        sheets[one.rtt, one.hosts] = _anew(before, one) if before else one
     return [sheets[key] for key in sorted(sheets)]
+
+
+def _anew(old: Sheet, new: Sheet) -> Sheet:
+    measured = {one.phase for one in new.cells}
+    kept = [
+        replace(one, date=one.date or old.date) for one in old.cells if one.phase not in measured
+    ]
+    most = [one.memory for one in (old, new) if one.memory is not None and (one is new or kept)]
+    return replace(new, cells=[*kept, *new.cells], memory=max(most, default=None))
 
 
 def verdicts(sheet: Sheet, ours: str = "temporal-ops", library: str = "converge") -> list[str]:

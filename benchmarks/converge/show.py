@@ -36,7 +36,7 @@ def markdown(sheets: Sequence[Sheet], heading: Sequence[str], picture: str) -> s
             f"### {many}, {sheet.rtt * 1000:g} ms",
             "",
             f"{sheet.date}, load {sheet.load:.1f} before it began{after}. Median seconds of the"
-            " whole command (turns).",
+            f" whole command (turns).{_earlier(sheet)}",
             "",
             f"| | {' | '.join(PHASES)} | CPU s a host, here | CPU s a host, there |",
             f"| --- |{' ---: |' * (len(PHASES) + 2)}",
@@ -59,6 +59,11 @@ def markdown(sheets: Sequence[Sheet], heading: Sequence[str], picture: str) -> s
         lines += ["", *(f"- {line}" for line in verdicts(sheet)), ""]
     lines.append("CPU is that of the runs without a change.")
     return "\n".join(lines) + "\n"
+
+
+def _earlier(sheet: Sheet) -> str:
+    dates = {cell.phase: cell.date for cell in sheet.cells if cell.date and cell.date != sheet.date}
+    return "".join(f" {phase.capitalize()}: {date}." for phase, date in dates.items())
 
 
 def into(page: Path, section: str) -> None:

@@ -79,6 +79,19 @@ def test_new_sheets_take_the_place_of_their_like() -> None:
     assert again == [new, other]
 
 
+def test_a_phase_measured_anew_leaves_the_others_with_their_date() -> None:
+    old, new = sheet(hosts=1, temporal_ops=1.0), sheet(hosts=1, pyinfra=1.0)
+    old.date, new.date = "yesterday", "today"
+    old.memory, new.memory = 120.0, 90.0
+    for cell in new.cells:
+        cell.phase = results.FIRST
+    (found,) = results.merged([old], [new])
+    assert (found.date, found.memory) == ("today", 120.0)
+    (kept,) = [cell for cell in found.cells if cell.phase == results.NONE]
+    assert (kept.who, kept.date) == ("temporal-ops", "yesterday")
+    assert "No change: yesterday." in show.markdown([found], [], "x.png")
+
+
 def asdict_(one: Sheet) -> dict[str, object]:
     from dataclasses import asdict
 
