@@ -9,6 +9,7 @@ messages name it.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 PREFIX = "TEMPORAL_"
 QUEUE_PREFIX = "TEMPORAL_TASK_QUEUE_"
 DEFAULT_ADDRESS = "localhost:7233"
+_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^?#]*)?")
 
 
 FOUND, OWN = "embedded server of", "embedded server, for this command, of"
@@ -71,8 +73,10 @@ class Settings(BaseSettings):
         default_factory=lambda: Path(default_state_dir()),
         description="embedded server, logs, records",
     )
-    store: Path | None = Field(
-        None, description="folder for big values; default: in the state folder, if embedded"
+    store: str | None = Field(
+        None,
+        description="folder or s3://bucket/prefix for big values; default: in the state folder, "
+        "if embedded",
     )
     drain_timeout: float = Field(
         300.0,
@@ -121,6 +125,15 @@ class Settings(BaseSettings):
     def _known_format(cls, value: str) -> str:
         if value not in {"auto", "json", "text"}:
             raise ValueError("must be auto, json or text")
+        return value
+
+    @field_validator("store")
+    @classmethod
+    def _folder_or_bucket(cls, value: str | None) -> str | None:
+        kind, found, _ = (value or "").partition("://")
+        if found and not _BUCKET.fullmatch(value or ""):
+            wanted = "s3://bucket/prefix" if kind == "s3" else "a folder, or s3://bucket/prefix"
+            raise ValueError(f"must be {wanted}")
         return value
 
     @field_validator("address", "health_address")

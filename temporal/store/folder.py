@@ -1,8 +1,4 @@
-"""Values too big for a history, kept beside it: a run carries a reference, and each is kept once.
-
-The SDK's external storage does the referring. What is kept goes by the SHA-256 of what it holds, so a
-spec that a thousand hosts share is one file, and what comes back is known to be what was put in.
-"""
+"""Big values in files of a folder: for one machine, or for several that mount it."""
 
 from __future__ import annotations
 
@@ -15,26 +11,15 @@ from pathlib import Path
 
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import (
-    ExternalStorage,
     StorageDriver,
     StorageDriverClaim,
     StorageDriverRetrieveContext,
     StorageDriverStoreContext,
 )
 
-from temporal.config import Settings
-from temporal.shared.errors import Retryable
+from temporal.store.errors import StoreFailed
 
-THRESHOLD = 8 * 1024
-"""Bytes from which a value is kept here. A history holds some thousand values and ends at 50 MB; what
-is smaller stays readable in the web UI."""
-LIMIT = 64 * 1024 * 1024
-"""Bytes of one value: it is held in memory as a whole, by each that reads it."""
 _CLAIM = "sha256"
-
-
-class StoreFailed(Retryable):
-    """A kept value cannot be read or written: the store is not there, or another machine's."""
 
 
 class FolderStore(StorageDriver):
@@ -103,14 +88,3 @@ class FolderStore(StorageDriver):
 
     def _path(self, digest: str) -> Path:
         return self._root / digest[:2] / digest
-
-
-def open_store(settings: Settings) -> ExternalStorage | None:
-    """The store that `settings` name: TEMPORAL_STORE; for the embedded server of this project a
-    folder beside its database; else none, since others could not read it."""
-    folder = settings.store
-    if folder is None and settings.embedded:
-        folder = settings.state_dir / "store"
-    if folder is None:
-        return None
-    return ExternalStorage(drivers=[FolderStore(folder)], payload_size_threshold=THRESHOLD)
