@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from temporal.cli.common import AsJson, console, emit, execute, say, session, settings
+from temporal.cli.common import (
+    FAILED,
+    AsJson,
+    Exit,
+    console,
+    emit,
+    execute,
+    say,
+    session,
+    settings,
+    wrong,
+)
+from temporal.cli.plans import asked, show_awaited
 from temporal.cli.showing import STYLES, print_report
 from temporal.cli.tables import print_table
 from temporal.cli.words import brief, took
@@ -15,6 +29,7 @@ from temporal.cli.words import brief, took
 if TYPE_CHECKING:
     from temporal.client import Ops
     from temporal.runs import Run, RunReport
+    from temporal.runs.approving import Awaited
 
 app = typer.Typer(
     help="Runs of workflows: list, show, cancel, terminate.",
@@ -80,6 +95,17 @@ async def _show(run_id: str) -> RunReport:
         return await report(ops, run_id)
 
 
+@app.command(short_help="Follow a run that is under way to its end.")
+def watch(run_id: RunId, as_json: AsJson = False) -> None:
+    """Follow a run to its end, as `run` does; its result goes to standard output.
+
+    Ctrl-C asks whether to cancel the run or to leave it running.
+    """
+    from temporal.cli.watch import watch_to_end
+
+    raise Exit(execute(watch_to_end(settings(), run_id, as_json)))
+
+
 @app.command()
 def cancel(run_id: RunId, as_json: AsJson = False) -> None:
     """Ask a run to end; it may clean up first."""
@@ -132,14 +158,59 @@ def abort(run_id: RunId, why: Why = "", as_json: AsJson = False) -> None:
     _tell(run_id, "abort", why, as_json)
 
 
-def _tell(run_id: str, what: str, why: str, as_json: bool) -> None:
+@app.command(short_help="Show the plans that wait for approval.")
+def plan(run_id: RunId, as_json: AsJson = False) -> None:
+    """Show what waits for approval; hosts on which the same would change are shown as one."""
+    found = execute(_awaited(run_id))
+    if as_json:
+        emit(found)
+    else:
+        show_awaited(found)
+
+
+@app.command(short_help="Approve what a run waits for.")
+def approve(
+    run_id: RunId,
+    plan: Annotated[
+        str | None,
+        typer.Option(help="digest of what is approved, as `runs plan` shows it, or its beginning"),
+    ] = None,
+    why: Why = "",
+    as_json: AsJson = False,
+) -> None:
+    """Approve exactly what was shown. If the run waits for something else by now, it is refused.
+
+    Without --plan it is shown first, and asked for.
+    """
+    if plan is None:
+        if as_json or not sys.stdin.isatty():
+            wrong("nobody can be asked here: give --plan DIGEST, as `runs plan` shows it")
+        found = execute(_awaited(run_id))
+        show_awaited(found)
+        if not asked("Approve it?"):
+            say("nothing was approved")
+            raise Exit(FAILED)
+        plan = found.waiting.plan
+    elif not re.fullmatch("[0-9a-f]{12,64}", plan):
+        wrong(f"--plan {plan}: is the digest of a plan, its first 12 hex digits at least")
+    _tell(run_id, "approve", why, as_json, plan=plan)
+
+
+async def _awaited(run_id: str) -> Awaited:
+    from temporal.runs.approving import awaited
+
+    async with session(settings(), quiet=True) as ops:
+        return await awaited(ops, run_id)
+
+
+def _tell(run_id: str, what: str, why: str, as_json: bool, **more: str) -> None:
     from temporal import runs
     from temporal.client import started_by
 
     by = started_by(settings())
-    execute(_act(lambda ops: runs.tell(ops, run_id, what, by, why)))
+    execute(_act(lambda ops: runs.tell(ops, run_id, what, by, why, **more)))
     if as_json:
-        emit({"id": run_id, "asked": what, "by": by})
+        emit({"id": run_id, "asked": what, "by": by, **more})
     else:
         say(f"{run_id} has heard it: {what}, by {by}")
 
