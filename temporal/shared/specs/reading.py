@@ -105,8 +105,11 @@ def parse(
     folder: Path | None = None,
     given: Mapping[str, Any] | None = None,
     added: Mapping[str, Mapping[str, Any]] | None = None,
+    within: Loc = (),
 ) -> T:
     """YAML `text` as a `model`; `name` is what errors call the text.
+
+    With `within` it is what stands there in the text, as in `("schedules", "nightly", "input")`.
 
     A model with a `read_as` makes its value ready by that: it gets the value and `folder`, which is
     what relative paths in the text start from (default: the working directory).
@@ -114,7 +117,7 @@ def parse(
     Raises:
         SpecError: one line for each finding, as file:line: field: what is wrong, and what came.
     """
-    node = _compose(text, name)
+    node = _inside(_compose(text, name), within)
     adapter = TypeAdapter(model)
     value = _construct(node, name)
     if isinstance(value, dict):
@@ -151,6 +154,19 @@ def parse(
             if not (item["type"] == "too_short" and item["loc"] in deeper)
         ]
         raise SpecError("\n".join(line for _, line in sorted(dict.fromkeys(found)))) from None
+
+
+def place(text: str, name: str, loc: Loc) -> str:
+    """Where in YAML `text` something stands, as errors say it: `file:line: field`."""
+    line, path = _locate(_compose(text, name), loc)
+    return f"{name}:{line}: {path}"
+
+
+def _inside(node: yaml.Node, loc: Loc) -> yaml.Node:
+    for part in loc:
+        assert isinstance(node, yaml.MappingNode), loc
+        node = next(value for key, value in node.value if key.value == part)
+    return node
 
 
 def _original(loc: Loc, ready: Reading) -> Loc:
