@@ -128,7 +128,7 @@ async def _get(url: str, token: str | None, seconds: float) -> tuple[int, str]:
     try:
         return await asyncio.to_thread(get)
     except SecretError as error:
-        raise Hopeless(str(error)) from None
+        raise Hopeless(error.message) from None
     except UnicodeDecodeError:
         raise Hopeless(f"{token}: its value is no text") from None
 
@@ -156,7 +156,7 @@ async def _command(check: CommandCheck, seconds: float) -> str:
             return str(error)
         raise Hopeless(str(error)) from None
     except ApplicationError as error:  # no such lab server, no such secret
-        raise Hopeless(str(error)) from None
+        raise Hopeless(error.message) from None
     found = next((each for each in heard if each.kind == "ran"), None)
     if found is None:
         return "it did not get to its end"

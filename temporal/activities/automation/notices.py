@@ -60,7 +60,7 @@ def tell(target: str, notice: Notice) -> str:
     try:
         url = resolve(target).decode().strip()
     except SecretError as error:
-        return redactor.redact(str(error))
+        return redactor.redact(error.message)
     except UnicodeDecodeError:
         return f"{target}: its value is no text"
     own = Redactor()
@@ -111,7 +111,7 @@ def _sent(url: str, notice: Notice) -> str:
 
 def _not_understood(url: str, apprise: Any) -> str:
     scheme = url.partition("://")[0].lower()
-    if scheme in apprise.Apprise().schemas():
+    if scheme in apprise.manager_plugins.NotificationManager().schemas():
         return f"its value is no complete {scheme}:// URL as Apprise wants it"
     return "its value is no URL that Apprise knows, as mailtos://user:password@host is one"
 
