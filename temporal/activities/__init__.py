@@ -10,6 +10,7 @@ from temporal.activities.automation.converging import (
     plan_host,
     plan_member,
 )
+from temporal.activities.automation.drift import detect_drift_on
 from temporal.activities.automation.health import check_health
 from temporal.activities.automation.notices import notify
 from temporal.activities.test import test_activity
@@ -23,4 +24,5 @@ ACTIVITIES.append(plan_host)
 ACTIVITIES.append(converge_member)
 ACTIVITIES.append(plan_member)
 ACTIVITIES.append(notify)
+ACTIVITIES.append(detect_drift_on)
 ACTIVITIES.append(check_health)

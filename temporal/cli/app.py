@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from temporal import __version__
-from temporal.cli import check, config, labs, listing, new, provision, run, runs, up, worker
+from temporal.cli import check, config, labs, listing, new, provision, run, runs, schedule, up, worker
 from temporal.cli.common import EXIT_CODES, guarded
 
 app = typer.Typer(
@@ -51,6 +51,7 @@ app.command("list", short_help="List workflows and activities.")(listing.listing
 app.command("config", short_help="Print each setting and where it came from.")(config.config)
 app.add_typer(runs.app, name="runs")
 app.add_typer(provision.app, name="provision", short_help="What would change on servers; do it.")
+app.add_typer(schedule.app, name="schedule", short_help="What starts by itself, and when.")
 app.add_typer(labs.app, name="lab", short_help="Real throw-away servers on this machine.")
 
 

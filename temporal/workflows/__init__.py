@@ -1,5 +1,6 @@
 """Every workflow, registered. Add yours at the end: import it, then append it."""
 
+from temporal.workflows.automation.detect_drift import DetectDrift
 from temporal.workflows.automation.plan_server import PlanServer
 from temporal.workflows.automation.provision_fleet import ProvisionFleet
 from temporal.workflows.automation.provision_server import ProvisionServer
@@ -11,3 +12,4 @@ WORKFLOWS.append(TestWorkflow)
 WORKFLOWS.append(ProvisionServer)
 WORKFLOWS.append(PlanServer)
 WORKFLOWS.append(ProvisionFleet)
+WORKFLOWS.append(DetectDrift)
