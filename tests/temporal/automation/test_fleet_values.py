@@ -67,12 +67,23 @@ def test_a_file_with_hosts_and_one_with_an_inventory(tmp_path: Path) -> None:
     assert fleet.shape.at(members[0]).variables["motd"] == "one"
 
 
+def test_one_address_with_several_ports_is_several_hosts_with_names_of_their_own(
+    tmp_path: Path,
+) -> None:
+    fleet = read(spec(tmp_path, f"hosts: [a, 'a:23', b]\n{FILE}"), FleetSpec)
+    assert [m.host.name for m in fleet.members(0, 3)] == ["a:22", "a:23", "b"]
+
+
 @pytest.mark.parametrize(
     ("head", "said"),
     [
         ("", "give exactly one of hosts and inventory"),
         ("hosts: []\n", "fleet.yml:1: hosts: must be a list of hosts"),
         ("hosts: [a, root@a]\n", "fleet.yml:1: hosts: the same host stands there twice: a"),
+        (
+            "hosts: [{address: a, alias: x}, {address: b, alias: x}]\n",
+            "fleet.yml:1: hosts: two hosts are called x: give them aliases",
+        ),
         ("hosts: [a]\nrollout: {wave: most}\n", "fleet.yml:2: rollout.wave"),
         ("inventory: nowhere.yml\n", "fleet.yml:1: inventory: .*nowhere.yml"),
         ("inventory: hosts.ini\nlimit: nobody\n", "fleet.yml:2: limit: .*nobody"),

@@ -10,6 +10,7 @@ rollout:
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -110,10 +111,17 @@ class Fleet(Spec):
         """How a spec file becomes this: hosts gathered, the rest made ready."""
         if not isinstance(value, dict) or "pages" in value:
             return Reading(value)
-        ready = cls.made_ready({k: v for k, v in value.items() if k not in PLACES}, folder)
-        members = _gathered(value, folder)
-        _refuse_twice(members)
+        members = _named_apart(_gathered(value, folder))
+        rest = {k: v for k, v in value.items() if k not in PLACES}
+        ready = cls.made_ready_for(rest, folder, members)
         return Reading(cls.of(ready.value, members), ready.origins)
+
+    @classmethod
+    def made_ready_for(
+        cls, rest: dict[str, Any], folder: Path, members: list[dict[str, Any]]
+    ) -> Reading:
+        """The same for the hosts that it is for; may say more of each of these."""
+        return cls.made_ready(rest, folder)
 
     @classmethod
     def made_ready(cls, rest: dict[str, Any], folder: Path) -> Reading:
@@ -147,15 +155,30 @@ def _gathered(value: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
     return [{"host": each.host, "variables": dict(each.variables)} for each in found]
 
 
-def _refuse_twice(members: list[dict[str, Any]]) -> None:
-    """The same place under two names would be worked on by two at a time."""
+def _named_apart(members: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The members, each place once and each with a name that no other has.
+
+    The same place under two names would be worked on by two at a time; of two hosts with one name
+    nobody could say which one a report means. One address with several ports needs no alias.
+    """
+    hosts = [TypeAdapter(HostSpec).validate_python(member["host"]) for member in members]
+    names = Counter(host.name for host in hosts)
     seen: dict[tuple[Any, ...], str] = {}
-    for member in members:
-        host = TypeAdapter(HostSpec).validate_python(member["host"])
-        place = (host.local, host.lab_name, host.lab, host.address, host.port or 22, host.jump)
+    apart = []
+    for host, member in zip(hosts, members, strict=True):
+        port = host.port or 22
+        place = (host.local, host.lab_name, host.lab, host.address, port, host.jump)
         if place in seen:
             other = seen[place]
             both = host.name if other == host.name else f"{other} and {host.name}"
             where = host.address or host.lab or "local"
             raise Misfit((("hosts",), f"the same host stands there twice: {both} ({where})", None))
         seen[place] = host.name
+        if names[host.name] == 1:
+            apart.append(member)
+        elif host.alias or not host.address:
+            raise Misfit((("hosts",), f"two hosts are called {host.name}: give them aliases", None))
+        else:
+            alias = f"{host.name}:{port}" + (f" through {host.jump}" if host.jump else "")
+            apart.append({**member, "host": host.model_copy(update={"alias": alias})})
+    return apart
