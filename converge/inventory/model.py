@@ -109,8 +109,9 @@ def resolve(tree: Tree, name: str) -> Inventory:
                     f"{group.where or name}: group {group.name} has the child {child}, which is no"
                     f" group{hint}"
                 )
-    for each in (*tree.groups.values(), *tree.hosts.values()):
-        check_name(each.name, each.where or name)
+    declared = [(each.name, each.where) for each in tree.groups.values()]
+    for called, where in [*declared, *((each.name, each.where) for each in tree.hosts.values())]:
+        check_name(called, where or name)
     depths = _depths(tree, name)
     everything = tree.group(ALL)
     parents = _parents(tree)

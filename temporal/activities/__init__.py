@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from temporal.activities.automation.answers import check_answers
+from temporal.activities.automation.commands import run_on_host
 from temporal.activities.automation.converging import (
     converge_host,
     converge_member,
@@ -26,3 +27,4 @@ ACTIVITIES.append(plan_member)
 ACTIVITIES.append(notify)
 ACTIVITIES.append(detect_drift_on)
 ACTIVITIES.append(check_health)
+ACTIVITIES.append(run_on_host)

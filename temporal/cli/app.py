@@ -11,7 +11,20 @@ from typing import Annotated
 import typer
 
 from temporal import __version__
-from temporal.cli import check, config, labs, listing, new, provision, run, runs, schedule, up, worker
+from temporal.cli import (
+    check,
+    config,
+    exec,
+    labs,
+    listing,
+    new,
+    provision,
+    run,
+    runs,
+    schedule,
+    up,
+    worker,
+)
 from temporal.cli.common import EXIT_CODES, guarded
 
 app = typer.Typer(
@@ -45,6 +58,11 @@ def _root(
 app.command("up", short_help="Run an embedded server, web UI and worker.")(up.up)
 app.command("worker", short_help="Serve task queues until told to stop.")(worker.worker)
 app.command("run", short_help="Start a workflow and follow it to its result.")(run.run)
+app.command(
+    "exec",
+    short_help="Run a command once on many hosts.",
+    context_settings={"allow_interspersed_args": False},
+)(exec.exec_)
 app.command("new", short_help="Write a workflow, its activity and a test.")(new.new)
 app.command("check", short_help="Find what is not wired or not deterministic.")(check.check)
 app.command("list", short_help="List workflows and activities.")(listing.listing)

@@ -7,9 +7,9 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 import typer
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from temporal.runs import Run
 
 T = TypeVar("T")
+Told: TypeAlias = "Callable[[Ops, WorkflowHandle[Any, Any], Run, bool], Awaitable[int]]"
 STATUS = {
     "completed": DONE,
     "failed": FAILED,
@@ -121,8 +122,12 @@ async def run_to_end(
     workflow_id: str | None,
     wait: bool,
     as_json: bool,
+    told: Told | None = None,
 ) -> int:
-    """Starts a workflow and follows it to its end; gives the command's exit code."""
+    """Starts a workflow and follows it to its end; gives the command's exit code.
+
+    `told` says how it ended, and gives that code; default: its result, or why it failed.
+    """
     begun: WorkflowHandle[Any, Any] | None = None
     while True:
         async with session(chosen, work=wait, quiet=as_json or begun is not None) as ops:
@@ -142,6 +147,8 @@ async def run_to_end(
                 say("the server ended with the command that had started it: going on with our own")
                 continue
             if last is not None:
+                if told is not None:
+                    return await told(ops, handle, last, as_json)
                 return await _outcome(handle, last, as_json)
             if as_json:
                 emit({"id": handle.id, "status": "running"})

@@ -215,6 +215,20 @@ def _tell(run_id: str, what: str, why: str, as_json: bool, **more: str) -> None:
         say(f"{run_id} has heard it: {what}, by {by}")
 
 
+@app.command(short_help="Show what a command said on each host.")
+def output(run_id: RunId, as_json: AsJson = False) -> None:
+    """Show again what the command of a run of `exec` said on each host; so far, if it goes on."""
+    execute(_output(run_id, as_json))
+
+
+async def _output(run_id: str, as_json: bool) -> None:
+    from temporal.cli.outputs import show_outputs
+    from temporal.runs.outputs import command_run
+
+    async with session(settings(), quiet=True) as ops:
+        await show_outputs(ops, await command_run(ops, run_id), as_json)
+
+
 async def _act(call: Callable[[Ops], Awaitable[None]]) -> None:
     async with session(settings(), quiet=True) as ops:
         await call(ops)

@@ -4,6 +4,7 @@ from temporal.workflows.automation.detect_drift import DetectDrift
 from temporal.workflows.automation.plan_server import PlanServer
 from temporal.workflows.automation.provision_fleet import ProvisionFleet
 from temporal.workflows.automation.provision_server import ProvisionServer
+from temporal.workflows.automation.run_command import RunCommand
 from temporal.workflows.test import TestWorkflow
 
 WORKFLOWS: list[type] = []
@@ -13,3 +14,4 @@ WORKFLOWS.append(ProvisionServer)
 WORKFLOWS.append(PlanServer)
 WORKFLOWS.append(ProvisionFleet)
 WORKFLOWS.append(DetectDrift)
+WORKFLOWS.append(RunCommand)
