@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,9 +25,9 @@ from temporal.cli.common import (
     settings,
     wrong,
 )
+from temporal.cli.plans import asked, coloured, print_plan
 
 if TYPE_CHECKING:
-    from rich.text import Text
     from temporalio.client import WorkflowHandle
 
     from temporal.client import Ops
@@ -39,6 +38,7 @@ DRIFT = 2
 AT_A_TIME = 20
 """Servers planned at a time from one command."""
 
+__all__ = ["DRIFT", "app", "coloured", "targets"]
 app = typer.Typer(
     help="What would change on servers, and to bring them to it.",
     no_args_is_help=True,
@@ -99,9 +99,11 @@ def apply(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what would change on the servers, ask, and bring them to it by ProvisionServer.
+    """Show what would change on the servers, ask, and bring them to it: one by ProvisionServer,
+    several by one run of ProvisionFleet.
 
-    What was shown is what is done: a server that has changed meanwhile is left alone.
+    What was shown is what is done: a server that has changed meanwhile is left alone; of several
+    it is shown and asked for again.
     """
     specs = targets(file, host or [], inventory, limit)
     if not yes and (as_json or not sys.stdin.isatty()):
@@ -137,6 +139,11 @@ def targets(
     return [reading.read(path, ServerSpec)]
 
 
+def in_one_run(specs: Sequence[ServerSpec]) -> bool:
+    """Whether they are a fleet: several, of which none asks for more than that."""
+    return len(specs) > 1
+
+
 @dataclass(frozen=True)
 class Looked:
     """One server's plan, or why there is none."""
@@ -148,6 +155,11 @@ class Looked:
 
 async def _plan(chosen: Settings, specs: list[ServerSpec], as_json: bool, detailed: bool) -> int:
     async with session(chosen, work=True, quiet=as_json) as ops:
+        if in_one_run(specs):
+            from temporal.cli.fleets import plan_all
+
+            drift, seen = await plan_all(ops, specs, as_json)
+            return FAILED if not seen else DRIFT if detailed and drift else DONE
         found = await look_at(ops, specs, as_json)
     if as_json:
         emit(_as_json(found))
@@ -167,13 +179,13 @@ async def look_at(ops: Ops, specs: Sequence[ServerSpec], quiet: bool) -> list[Lo
         async with limit:
             handle = await ops.start("PlanServer", spec)
             # One view is enough: it says if no worker is there.
-            planned, failure = await _result(handle, ops, quiet or number > 0)
+            planned, failure = await result_of(handle, ops, quiet or number > 0)
             return Looked(spec, planned, failure)
 
     return list(await asyncio.gather(*(one(n, spec) for n, spec in enumerate(specs))))
 
 
-async def _result(
+async def result_of(
     handle: WorkflowHandle[Any, Any], ops: Ops, quiet: bool
 ) -> tuple[Any | None, str]:
     """What a run gives, or nothing and why it failed; shows meanwhile how far it is."""
@@ -203,31 +215,12 @@ def show(found: Sequence[Looked]) -> None:
         if each.planned is None:
             say(f"error: {each.failure}")
             continue
-        for line in coloured(each.planned.render()):
-            out.print(line, soft_wrap=True)
+        print_plan(each.planned.render())
     good = [each.planned for each in found if each.planned is not None]
     if len(found) > 1:
         drift = sum(not planned.empty for planned in good)
         same, lost = len(good) - drift, len(found) - len(good)
         out.print(f"{drift} servers differ, {same} are as declared, {lost} could not be looked at.")
-
-
-_STYLES = {"+": "green", "~": "yellow", "-": "red", "?": "cyan", "!": "bold red", "@": "cyan"}
-_MARKED = re.compile(r"(?:  (?P<resource>[+~\-?!]) |      (?P<diff>[+\-@]))")
-
-
-def coloured(text: str) -> list[Text]:
-    """A plan's lines in the colours that its marks have everywhere."""
-    from rich.text import Text
-
-    lines: list[Text] = []
-    for number, line in enumerate(text.splitlines()):
-        found = _MARKED.match(line)
-        style = _STYLES[found["resource"] or found["diff"]] if found else ""
-        if number == 0 or line.startswith(("Plan:", "No changes.")):
-            style = "bold"
-        lines.append(Text(line, style=style))
-    return lines
 
 
 def _as_json(found: Sequence[Looked]) -> dict[str, Any]:
@@ -244,6 +237,10 @@ def _as_json(found: Sequence[Looked]) -> dict[str, Any]:
 
 async def _apply(chosen: Settings, specs: list[ServerSpec], yes: bool, as_json: bool) -> int:
     async with session(chosen, work=True, quiet=as_json) as ops:
+        if in_one_run(specs):
+            from temporal.cli.fleets import apply_all
+
+            return await apply_all(ops, specs, yes, as_json)
         found = await look_at(ops, specs, as_json)
         if not as_json:
             show(found)
@@ -268,9 +265,7 @@ async def _apply(chosen: Settings, specs: list[ServerSpec], yes: bool, as_json: 
 
 def _agreed(servers: int) -> bool:
     what = "this server" if servers == 1 else f"these {servers} servers"
-    sys.stderr.write(f"\nBring {what} to what is declared? Only 'yes' is taken: ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() == "yes"
+    return asked(f"Bring {what} to what is declared?")
 
 
 async def _provision(ops: Ops, spec: ServerSpec, as_json: bool, live: bool) -> dict[str, Any]:
@@ -278,7 +273,7 @@ async def _provision(ops: Ops, spec: ServerSpec, as_json: bool, live: bool) -> d
     if not as_json:
         say(f"run {handle.id}")
     try:
-        result, failure = await _result(handle, ops, not live)
+        result, failure = await result_of(handle, ops, not live)
     except asyncio.CancelledError:
         say(f"left: `temporal-ops runs show {handle.id}` says how far it is")
         raise
@@ -288,6 +283,5 @@ async def _provision(ops: Ops, spec: ServerSpec, as_json: bool, live: bool) -> d
             say(f"error: {failure}")
         return {**about, "status": "failed", "failure": failure}
     if not as_json:
-        for line in coloured(result.render()):
-            console().print(line, soft_wrap=True)
+        print_plan(result.render())
     return {**about, "status": "completed", "result": result.model_dump(mode="json")}

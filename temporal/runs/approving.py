@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 
 from pydantic import BaseModel
 from temporalio.client import WorkflowQueryFailedError
@@ -129,8 +129,7 @@ def grouped(plans: Iterable[Planned]) -> tuple[Group, ...]:
     hosts: dict[str, list[str]] = {}
     first: dict[str, Planned] = {}
     for plan in plans:
-        changes = [change.model_dump(mode="json") for change in plan.changes]
-        key = hashlib.sha256(json.dumps([changes, plan.unchanged]).encode()).hexdigest()
+        key = _key(plan)
         hosts.setdefault(key, []).append(plan.host)
         first.setdefault(key, plan)
     groups = [
@@ -144,14 +143,23 @@ async def _planned(ops: Ops, workflow_id: str, wanted: set[str]) -> dict[str, Pl
     """The plans with these digests."""
     found: dict[str, Planned] = {}
     shared: dict[str, tuple[Change, ...]] = {}
-    async for each in results(ops, workflow_id, "plan_member"):
-        if not isinstance(each, MemberPlan) or each.planned is None:
-            continue
-        digest = each.planned.digest[:DIGITS]
+    async for plan in plans_of(ops, workflow_id):
+        digest = plan.digest[:DIGITS]
         if digest in wanted:
             # Most hosts of a fleet change alike: what is the same is held once.
-            key = json.dumps([change.model_dump(mode="json") for change in each.planned.changes])
-            key = hashlib.sha256(key.encode()).hexdigest()
-            changes = shared.setdefault(key, each.planned.changes)
-            found[digest] = each.planned.model_copy(update={"changes": changes})
+            changes = shared.setdefault(_key(plan), plan.changes)
+            found[digest] = plan.model_copy(update={"changes": changes})
     return found
+
+
+async def plans_of(ops: Ops, workflow_id: str) -> AsyncIterator[Planned]:
+    """All plans that a run of ProvisionFleet or PlanFleet has made so far. Raises NoSuchRun."""
+    async for each in results(ops, workflow_id, "plan_member"):
+        if isinstance(each, MemberPlan) and each.planned is not None:
+            yield each.planned
+
+
+def _key(plan: Planned) -> str:
+    """The same for the same changes."""
+    changes = [change.model_dump(mode="json") for change in plan.changes]
+    return hashlib.sha256(json.dumps([changes, plan.unchanged]).encode()).hexdigest()

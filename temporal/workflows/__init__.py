@@ -1,6 +1,7 @@
 """Every workflow, registered. Add yours at the end: import it, then append it."""
 
 from temporal.workflows.automation.detect_drift import DetectDrift
+from temporal.workflows.automation.plan_fleet import PlanFleet
 from temporal.workflows.automation.plan_server import PlanServer
 from temporal.workflows.automation.provision_fleet import ProvisionFleet
 from temporal.workflows.automation.provision_server import ProvisionServer
@@ -13,5 +14,6 @@ WORKFLOWS.append(TestWorkflow)
 WORKFLOWS.append(ProvisionServer)
 WORKFLOWS.append(PlanServer)
 WORKFLOWS.append(ProvisionFleet)
+WORKFLOWS.append(PlanFleet)
 WORKFLOWS.append(DetectDrift)
 WORKFLOWS.append(RunCommand)

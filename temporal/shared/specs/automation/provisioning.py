@@ -111,9 +111,11 @@ class FleetSpec(Shape, Fleet):
         )
 
     @classmethod
-    def made_ready(cls, rest: dict[str, Any], folder: Path) -> Reading:
-        """Roles expanded, files beside the spec taken in."""
+    def made_ready_for(
+        cls, rest: dict[str, Any], folder: Path, members: list[dict[str, Any]]
+    ) -> Reading:
+        """Roles expanded, files beside the spec taken in; for each host if need be."""
         # Imported late: it needs the roles, and this module is loaded wherever workflows are.
-        from temporal.shared.specs.automation.expanding import expand
+        from temporal.shared.specs.automation.varying import expanded_for
 
-        return expand(rest, folder)
+        return expanded_for(rest, folder, members)
