@@ -14,6 +14,7 @@ from temporal.activities.automation.converging import (
 from temporal.activities.automation.drift import detect_drift_on
 from temporal.activities.automation.health import check_health
 from temporal.activities.automation.notices import notify
+from temporal.activities.automation.patching import patch_host, reboot_host
 from temporal.activities.test import test_activity
 
 ACTIVITIES: list[Callable[..., Any]] = []
@@ -28,3 +29,5 @@ ACTIVITIES.append(notify)
 ACTIVITIES.append(detect_drift_on)
 ACTIVITIES.append(check_health)
 ACTIVITIES.append(run_on_host)
+ACTIVITIES.append(patch_host)
+ACTIVITIES.append(reboot_host)

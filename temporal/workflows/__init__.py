@@ -1,6 +1,7 @@
 """Every workflow, registered. Add yours at the end: import it, then append it."""
 
 from temporal.workflows.automation.detect_drift import DetectDrift
+from temporal.workflows.automation.patch_fleet import PatchFleet
 from temporal.workflows.automation.plan_fleet import PlanFleet
 from temporal.workflows.automation.plan_server import PlanServer
 from temporal.workflows.automation.provision_fleet import ProvisionFleet
@@ -17,3 +18,4 @@ WORKFLOWS.append(ProvisionFleet)
 WORKFLOWS.append(PlanFleet)
 WORKFLOWS.append(DetectDrift)
 WORKFLOWS.append(RunCommand)
+WORKFLOWS.append(PatchFleet)

@@ -1,0 +1,105 @@
+"""What a patching survives: a worker killed while a host upgrades, and while it reboots."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import Any
+
+import pytest
+import yaml
+
+from lab.testing import FreshServer
+from temporal.cli.common import DONE
+from tests.temporal.automation.patchable import Patchable, prepare
+from tests.temporal.automation.test_endurance import until_slowly
+from tests.temporal.cli.support import Running, Shell, until
+
+pytestmark = pytest.mark.lab
+COMES = "echo came >>/root/came; while [ ! -e /root/go ]; do sleep 0.1; done"
+
+
+@pytest.fixture
+def server(machine: FreshServer) -> Patchable:
+    return prepare(machine())
+
+
+def start(shell: Shell, server: Patchable) -> tuple[Running, Running]:
+    """A worker, and a run that has come to where the host waits."""
+    worker = shell.start("worker")
+    worker.says("serves")
+    spec = shell.folder / "patch.yml"
+    spec.write_text(yaml.safe_dump({"hosts": [server.place], "after": "echo after >>/root/log"}))
+    run = shell.start("run", "PatchFleet", "-f", str(spec), "--id", "patch", "--json")
+    until(lambda: server.says("cat /root/came") == "came", lambda: f"it came\n{run.err}")
+    return worker, run
+
+
+def kill(worker: Running) -> None:
+    worker.process.send_signal(signal.SIGKILL)
+    worker.process.wait()
+
+
+def taken_over(shell: Shell) -> None:
+    """Another worker has begun with what the killed one left."""
+
+    def look() -> bool:
+        activities: Any = shell("runs", "show", "patch", "--json").json["run"]["activities"]
+        return any(each["attempt"] == 2 for each in activities)
+
+    shell.start("worker").says("serves")
+    until_slowly(look)
+
+
+def done_once(server: Patchable, run: Running) -> None:
+    assert run.ends() == DONE, run.err
+    assert json.loads(run.out)["state"]["counts"] == {"changed": 1}
+    assert server.boots() == 1, "one reboot"
+    assert server.has("lab-web") == "2.0" and server.says("cat /root/came") == "came"
+    assert server.says("grep -c ^Upgrade: /var/log/apt/history.log") == "1", "one upgrade"
+    units = "journalctl -q --no-pager | grep -c 'Started converge-.*converge run'"
+    assert server.says(units) == "2", "one unit before the reboot, and one after it"
+    assert server.says("cat /root/log") == "after"
+
+
+def test_a_worker_killed_while_a_host_upgrades(shell: Shell, server: Patchable) -> None:
+    server.postinst(f"{COMES}; touch /run/reboot-required\n")
+    worker, run = start(shell, server)
+    kill(worker)
+    taken_over(shell)
+    server.says("touch /root/go")
+    done_once(server, run)
+
+
+def test_a_worker_killed_while_a_host_reboots(shell: Shell, server: Patchable) -> None:
+    server.needs_reboot()
+    server.says("cat >/root/stop", COMES)
+    server.says(
+        "systemd-run -q --unit=holds -p TimeoutStopSec=infinity"
+        " -p ExecStop='/bin/sh /root/stop' sleep infinity"
+    )
+    worker, run = start(shell, server)
+    kill(worker)
+    # The host comes back while nobody is there to see it go.
+    server.says("touch /root/go")
+    until(lambda: server.boots() == 1, lambda: "it rebooted")
+    taken_over(shell)
+    done_once(server, run)
+
+
+def test_a_worker_killed_while_a_host_is_away(shell: Shell, server: Patchable) -> None:
+    server.needs_reboot()
+    server.says("cat >/root/stop", COMES)
+    server.says(
+        "systemd-run -q --unit=holds -p TimeoutStopSec=infinity"
+        " -p ExecStop='/bin/sh /root/stop' sleep infinity"
+    )
+    worker, run = start(shell, server)
+    kill(worker)
+    server.lab.cut_network(server.machine)
+    try:
+        taken_over(shell)
+        server.says("touch /root/go")
+    finally:
+        server.lab.restore_network(server.machine)
+    done_once(server, run)
