@@ -27,7 +27,14 @@ _MOST_NODES = 500_000
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, without the guess that `2026-11-22` is a date: specs hold text."""
+    """The safe loader, without the guess that `2026-11-22` is a date: specs hold text. Nor is a key
+    `on`, `no` or `yes` a truth value: it is the name of a field."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:bool":
+                key.tag = "tag:yaml.org,2002:str"
+        super().flatten_mapping(node)
 
 
 _Loader.yaml_implicit_resolvers = {

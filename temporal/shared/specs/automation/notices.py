@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from temporal.shared.secrets import HIDDEN_INPUT, SecretRef
+from temporal.shared.secrets import HIDDEN_INPUT, SecretRef, check_reference
 from temporal.shared.specs.automation.hosts import Spec
 
 Occasion = Literal["failed", "waiting", "recovered", "finished"]
@@ -83,7 +83,7 @@ class Notify(Spec):
     @classmethod
     def _from_short_form(cls, value: Any) -> Any:
         if isinstance(value, str):
-            return {"targets": [value]}
+            return {"targets": [check_reference(value)]}  # refused here, it is refused at its line
         return {"targets": value} if isinstance(value, list) else value
 
     @field_validator("targets")
