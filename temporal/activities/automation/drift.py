@@ -15,7 +15,7 @@ from temporal.shared import options
 from temporal.shared.specs.automation import Planned
 from temporal.shared.specs.automation.drift import SHOWN, Drifted, DriftOutcome
 from temporal.shared.specs.automation.fleet import Member
-from temporal.shared.specs.automation.provisioning import Shape
+from temporal.shared.specs.automation.provisioning import DIGITS, Shape
 
 MARKS: dict[Action, str] = {
     "create": "+",
@@ -52,6 +52,7 @@ def outcome_of(planned: Planned) -> DriftOutcome:
         host=planned.host,
         ending="drifted",
         changed=tuple(each.resource for each in planned.changes)[:SHOWN],
+        digest=planned.digest[:DIGITS],
         drift=Drifted(
             host=planned.host,
             digest=digest_of(planned.changes),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from pydantic import ValidationError
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError, ChildWorkflowError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ChildWorkflowError, is_cancelled_exception
 
 from temporal.shared.specs.automation.drift import (
     Drifted,
@@ -17,7 +19,8 @@ from temporal.shared.specs.automation.drift import (
 )
 from temporal.shared.specs.automation.fleet import Member
 from temporal.shared.specs.automation.notices import Occasion
-from temporal.shared.specs.automation.outcome import FleetReport, HostOutcome
+from temporal.shared.specs.automation.outcome import HostOutcome
+from temporal.shared.specs.automation.provisioning import FleetSpec
 from temporal.workflows.automation.rolling import Rolling
 from temporal.workflows.automation.telling import tell
 
@@ -30,7 +33,7 @@ class DetectDrift(Rolling):
     def __init__(self, fleet: DriftSpec) -> None:
         super().__init__(fleet)
         self._drift = fleet
-        self._shape = fleet.shape
+        self._shapes = fleet.shapes
         # To look at all of them changes nothing, so nothing is learned by going in steps.
         self._waves = [(0, fleet.total)]
         if not fleet.state.next:
@@ -46,13 +49,16 @@ class DetectDrift(Rolling):
 
     async def one(self, member: Member) -> HostOutcome:
         """Looks at one of them."""
-        outcome: DriftOutcome = await workflow.execute_activity(
-            "detect_drift_on", args=[self._shape, member]
-        )
-        drift = outcome.drift
-        if drift is not None:
-            self._state = self._seen.with_drift(drift, self._drift.repair, outcome.changed)
+        outcome = await self._look(member)
+        if outcome.drift is not None:
+            self._state = self._seen.with_drift(outcome, self._drift.repair)
         return HostOutcome(host=outcome.host, ending=outcome.ending)
+
+    async def _look(self, member: Member) -> DriftOutcome:
+        found: DriftOutcome = await workflow.execute_activity(
+            "detect_drift_on", args=[self._shapes[member.variant], member]
+        )
+        return found
 
     @property
     def _seen(self) -> DriftState:
@@ -76,7 +82,7 @@ class DetectDrift(Rolling):
             last = DriftReport.model_validate(workflow.get_last_completion_result())
         except ValidationError:
             return  # there is none, or it is of something else that was on this schedule
-        self._state = self._seen.model_copy(update={"before": last.left, "told": last.told})
+        self._note(before=last.left, told=last.told)
 
     def _found(self) -> DriftReport:
         state = self._seen
@@ -106,22 +112,44 @@ class DetectDrift(Rolling):
         because = f"{barred} differ in more than what may be repaired" if barred else ""
         if not may:
             return found.model_copy(update={"repair": Repaired(because=because)})
-        spec = self._drift.repairing(may)
+        spec = self._drift.repairing({host: plan for host, (_, plan) in may.items()})
         run = f"{workflow.info().workflow_id}-repair-{workflow.info().run_id[:8]}"
-        report, why = await _provision(spec, run)
-        done = _as_declared(report, [each.host.name for each in spec.members(0, spec.total)])
+        why = await _provision(spec, run)
+        now = await self._again(list(spec.members(0, spec.total)))
         digest = found.digest
-        for host in done:
-            digest = added(digest, host, may[host], -1)
+        for host, each in now.items():
+            digest = added(digest, host, may[host][0], -1)
+            digest = added(digest, host, each.digest) if each.now != "repaired" else digest
+        done = sum(each.now == "repaired" for each in now.values())
         return found.model_copy(
             update={
                 "digest": digest,
-                "hosts": tuple(_now(each, done) for each in found.hosts),
+                "hosts": tuple(_since(each, now.get(each.host)) for each in found.hosts),
                 "repair": Repaired(
-                    hosts=len(done), because="; ".join(filter(None, [because, why])), run=run
+                    hosts=done, because="; ".join(filter(None, [because, why])), run=run
                 ),
             }
         )
+
+    async def _again(self, members: list[Member]) -> dict[str, Drifted]:
+        """What hosts are like after the repair, whatever that says of itself. One that cannot be
+        looked at any more is left out: it is as it was found, as far as anybody knows."""
+        room = asyncio.Semaphore(self._fleet.rollout.parallel)
+        now: dict[str, Drifted] = {}
+
+        async def look(member: Member) -> None:
+            name = member.host.name
+            async with room:
+                try:
+                    drift = (await self._look(member)).drift
+                except ActivityError as error:
+                    if is_cancelled_exception(error):
+                        raise
+                    return
+            now[name] = drift or Drifted(host=name, digest="", now="repaired")
+
+        await asyncio.gather(*(look(member) for member in members))
+        return now
 
     async def _told(self, found: str, report: DriftReport) -> DriftReport:
         """Tells of it, if it is not what people know already."""
@@ -148,11 +176,11 @@ class DetectDrift(Rolling):
         )
 
 
-async def _provision(spec: object, run: str) -> tuple[FleetReport | None, str]:
-    """What came of the hosts, and why it went no further if it did not."""
+async def _provision(spec: FleetSpec, run: str) -> str:
+    """Why the repair did not get to a good end; nothing if it did."""
     info = workflow.info()
     try:
-        report: FleetReport = await workflow.execute_child_workflow(
+        await workflow.execute_child_workflow(
             "ProvisionFleet",
             spec,
             id=run,
@@ -163,22 +191,12 @@ async def _provision(spec: object, run: str) -> tuple[FleetReport | None, str]:
     except ChildWorkflowError as error:
         if is_cancelled_exception(error):
             raise
-        cause = error.cause
-        why = str(cause or error).partition("\n")[0]
-        if isinstance(cause, ApplicationError) and cause.details:
-            return FleetReport.model_validate(cause.details[0]), why
-        return None, why
-    return report, ""
+        return str(error.cause or error).partition("\n")[0]
+    return ""
 
 
-def _as_declared(report: FleetReport | None, names: list[str]) -> list[str]:
-    """The hosts that were seen as declared afterwards. A report names a hundred failures: where
-    there are more, it is unknown which did not fail, and none is said to be repaired."""
-    if report is None or report.state.failed > len(report.state.failures):
-        return []
-    failed = {each.host for each in report.state.failures}
-    return [name for name in names[: report.state.next] if name not in failed]
-
-
-def _now(host: Drifted, done: list[str]) -> Drifted:
-    return host.model_copy(update={"now": "repaired"}) if host.host in done else host
+def _since(before: Drifted, after: Drifted | None) -> Drifted:
+    """A host with drift after the repair; one that is as declared still says what was repaired."""
+    if after is not None and after.now == "repaired":
+        return before.model_copy(update={"now": "repaired"})
+    return after or before

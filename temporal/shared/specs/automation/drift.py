@@ -20,7 +20,7 @@ from pydantic import Field, field_validator, model_validator
 
 from temporal.shared.specs.automation.hosts import Spec
 from temporal.shared.specs.automation.outcome import FleetState, HostOutcome
-from temporal.shared.specs.automation.provisioning import FleetSpec
+from temporal.shared.specs.automation.provisioning import FleetSpec, Shape
 from temporal.shared.specs.automation.rollout import Share, share_of
 
 SHOWN = 100
@@ -98,9 +98,11 @@ class DriftOutcome(HostOutcome):
 
     Attributes:
         drift: what differs, in short; None if all is as declared.
+        digest: beginning of the plan's digest: a repair does that plan or nothing.
     """
 
     drift: Drifted | None = None
+    digest: str = ""
 
 
 class DriftState(FleetState):
@@ -109,24 +111,27 @@ class DriftState(FleetState):
     Attributes:
         sum: of all drift, whatever order it was found in.
         hosts: the first hundred with drift.
-        may: which of them may be repaired, and the digest of their drift; one over a thousand at most.
+        may: hosts that may be repaired, with the digests of their drift and of their plan; one over
+            a thousand at most.
         before: hosts with drift as the run before this one on the same schedule left them.
         told: the sum of the drift that people know of.
     """
 
     sum: str = ""
     hosts: tuple[Drifted, ...] = ()
-    may: dict[str, str] = Field(default_factory=dict)
+    may: dict[str, tuple[str, str]] = Field(default_factory=dict)
     before: tuple[Drifted, ...] = ()
     told: str = ""
 
-    def with_drift(self, drift: Drifted, repair: Repair | None, resources: tuple[str, ...]) -> Any:
-        """One more host with drift, of which `resources` differ."""
+    def with_drift(self, outcome: DriftOutcome, repair: Repair | None) -> DriftState:
+        """One more host with drift."""
+        drift = outcome.drift
+        assert drift is not None
         # Of a hundred and more only the first hundred are known: nobody can say it is all covered.
-        all_known = len(resources) < SHOWN or not (repair and repair.only)
+        all_known = len(outcome.changed) < SHOWN or not (repair and repair.only)
         may = dict(self.may)
-        if repair and all_known and repair.covers(resources) and len(may) <= MOST_REPAIRED:
-            may[drift.host] = drift.digest
+        if repair and all_known and repair.covers(outcome.changed) and len(may) <= MOST_REPAIRED:
+            may[drift.host] = (drift.digest, outcome.digest)
         return self.model_copy(
             update={
                 "sum": added(self.sum, drift.host, drift.digest),
@@ -168,8 +173,8 @@ class Repaired(Spec):
     """What came of the repair.
 
     Attributes:
-        hosts: how many are as declared now.
-        because: why not all of them were, or none.
+        hosts: how many were looked at again, and are as declared now.
+        because: why not all of them are, or none.
         run: the run of ProvisionFleet that did it; nothing if none was started.
     """
 
@@ -257,14 +262,13 @@ class DriftSpec(FleetSpec):
     def _none(cls, value: Any) -> Any:
         return None if value == "none" else value
 
-    def repairing(self, names: Mapping[str, str]) -> FleetSpec:
-        """The fleet of those hosts of it that `names` has, to be brought to what is declared."""
-        members = [each for each in self.members(0, self.total) if each.host.name in names]
-        rest = {
-            "resources": self.resources,
-            "answers": self.answers,
-            "variables": self.variables,
-            "material": self.material,
-            "rollout": self.rollout,
-        }
-        return FleetSpec.model_validate(FleetSpec.of(rest, [each.model_dump() for each in members]))
+    def repairing(self, plans: Mapping[str, str]) -> FleetSpec:
+        """The fleet of those hosts of it that `plans` names, each to be brought to what is declared
+        by just the plan of that digest."""
+        members = [
+            {**each.model_dump(), "approved": plans[each.host.name]}
+            for each in self.members(0, self.total)
+            if each.host.name in plans
+        ]
+        rest = {name: getattr(self, name) for name in (*Shape.model_fields, "rollout")}
+        return FleetSpec.model_validate(FleetSpec.of(rest, members))
