@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+from temporal.cli.activity_view import activity_rows
 from temporal.cli.common import say
 from temporal.cli.words import took
 
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
     from temporalio.client import WorkflowHandle
 
     from temporal.client import Ops
-    from temporal.runs import PendingActivity, Run
+    from temporal.runs import Run
+    from temporal.runs.fleets import FleetNow, Fleets
 
 NOT_TAKEN_S = 3.0  # a worker that is there takes what is due within milliseconds
 BUSY_S = 20.0
-SILENT_S = 15.0  # twice and a bit what lies between two heartbeats
+LIFE_S = 60.0  # a log says so often at least how far a fleet is
+REDRAWN = 5  # times a second: each costs the same whether something changed or not
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
@@ -32,7 +35,15 @@ class Orphaned(Exception):
 
 
 class View(Protocol):
-    """Shows the state of a run again and again."""
+    """Shows the state of a run again and again.
+
+    Attributes:
+        fleet: knows how far the run's fleet is, if it has one.
+        curious: whether that is worth asking for.
+    """
+
+    fleet: Fleets | None
+    curious: bool
 
     def start(self) -> None: ...
     def update(self, run: Run) -> None: ...
@@ -42,6 +53,9 @@ class View(Protocol):
 
 class Quiet:
     """Shows nothing: for scripts."""
+
+    fleet: Fleets | None = None
+    curious = False
 
     def start(self) -> None:
         """Nothing to start."""
@@ -58,32 +72,64 @@ class Quiet:
 
 
 class Lines(Quiet):
-    """One line for each change, for logs and pipes."""
+    """One line for each change, for logs and pipes; of a fleet, what is of note."""
+
+    curious = True
 
     def __init__(self) -> None:
         self._last: list[str] = []
+        self._told: FleetNow | None = None
+        self._spoke = time.monotonic()
 
     def update(self, run: Run) -> None:
         """Prints what is new."""
-        now = [line.plain.rstrip() for line in rows(run, ticking=False)]
+        if self.fleet and not self.fleet.silent:
+            self._of_fleet(run, self.fleet.now)
+            found = _stuck_rows(run)
+        else:
+            found = rows(run, ticking=False)
+        now = [line.plain.rstrip() for line in found]
         for line in now:
             if line not in self._last:
                 say(line)
         self._last = now
 
+    def _of_fleet(self, run: Run, now: FleetNow | None) -> None:
+        from temporal.cli.fleet_lines import sign_of_life, told
+
+        if now is None or now == self._told:
+            return
+        lines = told(run.id, self._told, now)
+        if not lines and time.monotonic() - self._spoke > LIFE_S:
+            lines = [sign_of_life(now)]
+        for line in lines:
+            say(line)
+        if lines:
+            self._spoke = time.monotonic()
+        self._told = now
+
 
 class Live:
     """Lines that are redrawn in place, each cut to the terminal's width so that nothing jumps."""
 
+    curious = True
+
     def __init__(self, console: Console) -> None:
         from rich.live import Live as RichLive
 
+        from temporal.cli.fleet_view import FleetView
+
+        self.fleet: Fleets | None = None
+        self._of_fleet = FleetView()
         self._run: Run | None = None
         self._console = console
         self._began = time.monotonic()
         self._tty = contextlib.ExitStack()
         self._live = RichLive(
-            get_renderable=self._draw, console=console, refresh_per_second=8, transient=True
+            get_renderable=self._draw,
+            console=console,
+            refresh_per_second=REDRAWN,
+            transient=True,
         )
 
     def start(self) -> None:
@@ -110,7 +156,14 @@ class Live:
 
         run = self._run
         seconds = run.seconds if run else time.monotonic() - self._began
-        frame = _FRAMES[int(time.monotonic() * 8) % len(_FRAMES)]
+        frame = _FRAMES[int(time.monotonic() * REDRAWN) % len(_FRAMES)]
+        if run and self.fleet and self.fleet.now:
+            width, height = self._console.size
+            # The last line stays empty: the cursor stands there.
+            drawn = self._of_fleet.lines(
+                run, self.fleet.now, self.fleet.ended, width=width, height=height - 1, frame=frame
+            )
+            return Group(*drawn)
         head = Text.assemble((f"{frame} ", "cyan"), run.workflow if run else "starting")
         head.append(f" {took(max(seconds, 0.0))}", style="cyan").append(
             "   Ctrl-C asks", style="dim"
@@ -153,12 +206,18 @@ async def show(handle: WorkflowHandle[Any, Any], ops: Ops, view: View) -> Run:
         Orphaned: the server will not come back unless somebody starts it again.
     """
     from temporal.runs import follow
+    from temporal.runs.fleets import Fleets, answers_of_a_fleet
     from temporal.shared.errors import ConnectError
 
     watch = _Watch(ops, view)
-    view.start()
     last: Run | None = None
     lost = False
+
+    def redrawn() -> None:
+        if last is not None and last.closed is None:
+            view.update(last)
+
+    view.start()
     try:
         while last is None or last.closed is None:
             try:
@@ -166,8 +225,12 @@ async def show(handle: WorkflowHandle[Any, Any], ops: Ops, view: View) -> Run:
                     if lost:
                         view.note("the server answers again")
                         lost = False
+                    if last is None and view.curious and answers_of_a_fleet(ops, run.workflow):
+                        view.fleet = Fleets(handle, ops, redrawn)
                     last = run
                     view.update(run)
+                    if view.fleet:
+                        view.fleet.look_at(run)
                     watch.look_at(run)
             except ConnectError as error:
                 if not _gone(error):
@@ -181,6 +244,8 @@ async def show(handle: WorkflowHandle[Any, Any], ops: Ops, view: View) -> Run:
         return last
     finally:
         watch.stop()
+        if view.fleet:
+            view.fleet.stop()
         view.stop()
 
 
@@ -254,43 +319,19 @@ def rows(run: Run, *, ticking: bool, most: int = 1000, now: datetime | None = No
     from rich.text import Text
 
     when = now or datetime.now(UTC)
-    found = [line for each in run.activities for line in _activity_rows(each, ticking, when)]
+    found = [
+        line for each in run.activities for line in activity_rows(each, ticking=ticking, now=when)
+    ]
     if len(found) > most > 0:
         left = len(found) - most + 1
         found = [*found[: most - 1], Text(f"  ... and {left} more lines", style="dim")]
-    if run.stuck:
-        found.append(Text("  stuck: its own code fails, and is tried again", style="red"))
-        found += [Text(f"    {line}", style="red") for line in run.stuck.splitlines()]
-    return found
+    return [*found, *_stuck_rows(run)]
 
 
-def _activity_rows(activity: PendingActivity, ticking: bool, now: datetime) -> Iterator[Text]:
+def _stuck_rows(run: Run) -> list[Text]:
     from rich.text import Text
 
-    line = Text("  ").append(activity.name, style="bold")
-    if activity.state == "waiting":
-        if activity.attempt > 1:
-            line.append(f" try {activity.attempt}{_of(activity)}", style="yellow")
-            left = (activity.due - now).total_seconds() if activity.due else 0
-            if ticking and left > 0:
-                line.append(f" in {took(left)}", style="yellow")
-        else:
-            line.append(" waiting for a worker", style="dim")
-    else:
-        if activity.text:
-            line.append(f" {activity.text}")
-        if activity.state != "running":
-            line.append(f" {activity.state}", style="yellow")
-        if activity.attempt > 1:
-            line.append(f" (try {activity.attempt}{_of(activity)})", style="yellow")
-        silent = (now - activity.heard).total_seconds() if activity.heard else 0
-        if ticking and silent > SILENT_S:
-            line.append(f" silent for {took(silent)}", style="yellow")
-    yield line
-    if activity.last_failure:
-        first = activity.last_failure.splitlines()[0]
-        yield Text(f"    the try before failed: {first}", style="yellow")
-
-
-def _of(activity: PendingActivity) -> str:
-    return f" of {activity.attempts}" if activity.attempts else ""
+    if not run.stuck:
+        return []
+    found = [Text("  stuck: its own code fails, and is tried again", style="red")]
+    return [*found, *(Text(f"    {line}", style="red") for line in run.stuck.splitlines())]

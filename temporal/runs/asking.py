@@ -25,6 +25,7 @@ from temporal.runs.state import NoSuchRun, Run, RunRefused, from_execution
 from temporal.shared.errors import OpsError
 
 _POLL_S = (0.15, 1.0)  # first and longest pause between two looks at a run
+_POLL_MORE_S = 0.01  # more for each activity that is not done: each makes a look cost more
 # A poll lasts a minute at the longest; the server goes on naming whoever polled within five.
 _POLLED_LATELY = timedelta(seconds=75)
 
@@ -107,10 +108,11 @@ async def follow(handle: WorkflowHandle[Any, Any], ops: Ops) -> AsyncIterator[Ru
     try:
         while True:
             run = await look(handle, ops)
-            seen = run.model_dump_json(exclude={"events"})
+            seen = run.model_dump_json()
             if seen != last:
                 yield run
-                last, pause = seen, _POLL_S[0]
+                last = seen
+                pause = min(_POLL_S[0] + _POLL_MORE_S * len(run.activities), _POLL_S[1])
             if run.closed:
                 return
             if ended.done():  # and yet it goes on: as a new run, or the server was away
