@@ -8,7 +8,7 @@ STAMP := $(VENV)/.set-up
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo test lint types check unit bench bench-converge soak lynis lock histories clean
+.PHONY: help setup system demo test lint types check unit bench bench-converge bench-fleet soak lynis lock histories clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -53,6 +53,9 @@ bench: setup  ## the figures, as table, JSON and plot, into docs/bench
 
 bench-converge: setup  ## against pyinfra and Ansible on the same lab servers; ARGS="--hosts 1 --rtt 0" for a part
 	$(BIN)/python -m benchmarks.converge $(ARGS)
+
+bench-fleet: setup  ## fleets of 100, 1,000 and 10,000 hosts; ARGS="--hosts 100" for a part
+	$(BIN)/python -m benchmarks.fleet $(ARGS)
 
 histories: $(STAMP)  ## record the workflow histories anew that the replay tests use
 	$(BIN)/python -m tests.temporal.replay.record

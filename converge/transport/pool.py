@@ -18,6 +18,10 @@ from converge.host import Host
 
 IDLE = 60.0
 """Seconds that an unused connection stays open."""
+KEPT = 100
+"""Unused connections that stay open at a time: whoever goes over ten thousand hosts comes back to none
+of them within a minute, and each holds a file, memory here and a process there. As many as a worker
+does at once."""
 CONNECTS = 24
 """At a time in all: a handshake is work for both sides."""
 
@@ -56,6 +60,8 @@ class Pool:
     slots: dict[Host, Slot] = field(default_factory=dict)
     connects: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONNECTS))
     ending: set[asyncio.Task[None]] = field(default_factory=set)
+    unused: dict[Slot, None] = field(default_factory=dict)
+    """Those that nobody uses now, the longest unused first."""
 
     @contextlib.asynccontextmanager
     async def connected(
@@ -71,8 +77,7 @@ class Pool:
             slot.users -= 1
             if slot.users == 0:
                 if slot.connection.done() and not slot.broken and self.slots.get(host) is slot:
-                    loop = asyncio.get_running_loop()
-                    slot.closing = loop.call_later(IDLE, self.drop, slot)
+                    self._rest(slot)
                 else:
                     self.drop(slot)
 
@@ -84,10 +89,20 @@ class Pool:
         if slot is None:
             slot = self.slots[host] = Slot(host, asyncio.Semaphore(host.concurrency))
             slot.task = asyncio.create_task(self._open(host, connect, slot))
+        self._wake(slot)
+        return slot
+
+    def _rest(self, slot: Slot) -> None:
+        slot.closing = asyncio.get_running_loop().call_later(IDLE, self.drop, slot)
+        self.unused[slot] = None
+        while len(self.unused) > KEPT:
+            self.drop(next(iter(self.unused)))
+
+    def _wake(self, slot: Slot) -> None:
+        self.unused.pop(slot, None)
         if slot.closing is not None:
             slot.closing.cancel()
             slot.closing = None
-        return slot
 
     async def _open(self, host: Host, connect: Connect, slot: Slot) -> asyncssh.SSHClientConnection:
         try:
@@ -106,9 +121,7 @@ class Pool:
         """Nobody gets this connection any more. Those who use it see it break."""
         if self.slots.get(slot.host) is slot:
             del self.slots[slot.host]
-        if slot.closing is not None:
-            slot.closing.cancel()
-            slot.closing = None
+        self._wake(slot)
         task = asyncio.ensure_future(_end(slot))
         self.ending.add(task)
         task.add_done_callback(self.ending.discard)
