@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from temporal.cli.common import DONE, FAILED, AsJson, Exit, execute, settings, wrong
+from temporal.cli.common import DONE, FAILED, AsJson, Exit, execute, say, settings, wrong
 
 if TYPE_CHECKING:
     from temporalio.client import WorkflowHandle
@@ -112,11 +112,20 @@ async def _exec(spec: CommandSpec, workflow_id: str | None, as_json: bool) -> in
 
 
 async def _told(ops: Ops, handle: WorkflowHandle[Any, Any], last: Run, as_json: bool) -> int:
+    from temporalio.client import WorkflowFailureError
+
     from temporal.cli.outputs import show_outputs
-    from temporal.cli.run import STATUS
+    from temporal.cli.run import STATUS, why
+    from temporal.runs import failure_text
 
     report = await show_outputs(ops, last, as_json)
     status = STATUS.get(last.status, FAILED)
+    if status != DONE and not as_json:
+        try:
+            await handle.result()
+        except WorkflowFailureError as error:
+            # Of a fleet's failure the rest is the report, which has been shown.
+            say(": ".join([last.status, *why(error, failure_text).splitlines()[:1]]))
     if status == DONE and report is not None and report.state.failed:
         return FAILED
     return status

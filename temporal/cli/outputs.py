@@ -83,7 +83,8 @@ async def show_outputs(ops: Ops, run: Run, as_json: bool) -> FleetReport | None:
 
 def _close(run: Run, report: FleetReport | None, lost: Sequence[object]) -> None:
     if report is None:
-        say(f"the run is {run.status}; this is what came until now")
+        if run.closed is None:
+            say(f"{run.id} is {run.status}: this is what came until now")
         return
     more = report.state.failed - len(report.state.failures)
     if more > 0 and lost:

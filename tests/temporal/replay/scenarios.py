@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from temporal.shared.specs.automation.command import CommandSpec
 from temporal.shared.specs.automation.provisioning import FleetSpec
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -87,9 +88,18 @@ async def _one_and_one_that_is_gone() -> AsyncIterator[list[Any]]:
         shutil.rmtree(_SCRATCH)
 
 
+@contextlib.asynccontextmanager
+async def _here_and_where_nobody_is() -> AsyncIterator[list[Any]]:
+    """A command on this machine, that fails, and where nobody listens; neither keeps the other."""
+    gone = {"address": "127.0.0.1", "port": 1, "user": "root", "alias": "gone"}
+    shape = {"command": "echo said; exit 3"}
+    yield [CommandSpec.of(shape, [{"host": "local"}, {"host": gone}])]
+
+
 SCENARIOS = (
     Scenario("TestWorkflow", "greets", _greeting),
     Scenario("ProvisionServer", "scratch-folder", _scratch_folder),
     Scenario("PlanServer", "scratch-folder", _scratch_folder),
     Scenario("ProvisionFleet", "one-and-one-that-is-gone", _one_and_one_that_is_gone),
+    Scenario("RunCommand", "here-and-where-nobody-is", _here_and_where_nobody_is),
 )
