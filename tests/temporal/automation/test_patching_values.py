@@ -42,6 +42,7 @@ def test_one_at_a_time_unless_told_otherwise(tmp_path: Path) -> None:
         ("before: ''\n", "before"),
         ("answers: [{http: health}]\n", "must be a path"),
         ("reboot: sometimes\n", "reboot"),
+        ("rollout: {approve: plan}\n", "only approve: canary"),
     ],
 )
 def test_refused_before_anything_starts(tmp_path: Path, text: str, why: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from temporal.shared.specs.automation.command import CommandSpec
+from temporal.shared.specs.automation.patching import PatchSpec
 from temporal.shared.specs.automation.provisioning import FleetSpec
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -96,10 +98,31 @@ async def _here_and_where_nobody_is() -> AsyncIterator[list[Any]]:
     yield [CommandSpec.of(shape, [{"host": "local"}, {"host": gone}])]
 
 
+@contextlib.asynccontextmanager
+async def _one_that_reboots_and_one_that_is_gone() -> AsyncIterator[list[Any]]:
+    """A lab server that is rebooted, then a port where nobody listens, which may fail."""
+    from lab import Lab
+
+    lab = Lab("recording", owner=os.getpid())
+    (server,) = await asyncio.to_thread(lab.up, 1)
+    gone = {"address": "127.0.0.1", "port": 1, "user": "root", "alias": "gone"}
+    hosts = [{"host": {"lab": server.name, "lab_name": "recording"}}, {"host": gone}]
+    shape = {"upgrade": "none", "reboot": "always", "rollout": {"max_failures": 1}}
+    try:
+        yield [PatchSpec.of(shape, hosts)]
+    finally:
+        await asyncio.to_thread(lab.down)
+
+
 SCENARIOS = (
     Scenario("TestWorkflow", "greets", _greeting),
     Scenario("ProvisionServer", "scratch-folder", _scratch_folder),
     Scenario("PlanServer", "scratch-folder", _scratch_folder),
     Scenario("ProvisionFleet", "one-and-one-that-is-gone", _one_and_one_that_is_gone),
     Scenario("RunCommand", "here-and-where-nobody-is", _here_and_where_nobody_is),
+    Scenario(
+        "PatchFleet",
+        "one-that-reboots-and-one-that-is-gone",
+        _one_that_reboots_and_one_that_is_gone,
+    ),
 )

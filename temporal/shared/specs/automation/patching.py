@@ -38,6 +38,12 @@ class OneByOne(Rollout):
     wave: Share = "1"
     parallel: int = Field(1, ge=1, le=500)
 
+    @model_validator(mode="after")
+    def _nothing_is_planned(self) -> OneByOne:
+        if "plan" in self.approve:
+            raise ValueError("patching shows no plans to approve: only approve: canary")
+        return self
+
 
 class Patch(Spec):
     """What is done to each host. The same for all, so it is kept once.
