@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from temporal.runs.approving import Awaited
     from temporal.shared.specs.automation import Planned, ServerSpec
     from temporal.shared.specs.automation.outcome import FleetReport, Waiting
+    from temporal.shared.specs.automation.provisioning import FleetSpec
 
 MOST_ROUNDS = 5
 """With --yes: plans approved one after the other while hosts go on changing under our hands."""
@@ -25,12 +26,14 @@ _LOOK_S = (0.1, 1.0)
 
 async def plan_all(ops: Ops, specs: Sequence[ServerSpec], as_json: bool) -> tuple[bool, bool]:
     """Shows what would change on all of them; (whether anything would, whether all were seen)."""
-    handle = await _start(ops, "PlanFleet", specs, as_json)
+    fleet = _fleet(specs)
+    handle = await _start(ops, "PlanFleet", fleet, as_json)
     report, failure = await _followed(handle, ops, as_json)
     if report is None:
         say(f"error: {failure}")
         return False, False
-    planned, failures = await _seen(ops, handle.id, report, specs)
+    names = [member.host.name for member in fleet.members(0, fleet.total)]
+    planned, failures = await _seen(ops, handle.id, report, names)
     drift = report.state.counts.get("drifted", 0)
     if as_json:
         emit(_as_json(planned, failures))
@@ -51,7 +54,7 @@ async def plan_all(ops: Ops, specs: Sequence[ServerSpec], as_json: bool) -> tupl
 async def apply_all(ops: Ops, specs: Sequence[ServerSpec], yes: bool, as_json: bool) -> int:
     """Plans all of them, asks, and does exactly what was shown; the command's exit code. A host that
     has changed since is shown and asked for again."""
-    handle = await _start(ops, "ProvisionFleet", specs, as_json)
+    handle = await _start(ops, "ProvisionFleet", _fleet(specs), as_json)
     agreed: list[Waiting] = []
     planned: Awaited | None = None
     try:
@@ -75,16 +78,21 @@ async def apply_all(ops: Ops, specs: Sequence[ServerSpec], yes: bool, as_json: b
     return await _told(ops, handle.id, report, failure, planned, as_json)
 
 
-async def _start(
-    ops: Ops, workflow: str, specs: Sequence[ServerSpec], quiet: bool
-) -> WorkflowHandle[Any, Any]:
-    from temporal.shared.specs.automation.outcome import FleetReport
+def _fleet(specs: Sequence[ServerSpec]) -> FleetSpec:
     from temporal.shared.specs.automation.rollout import Rollout
     from temporal.shared.specs.automation.varying import as_fleet
 
     # Each host stands for itself: what fails on one keeps no other from it.
     rollout = Rollout(canary="0", wave="100%", max_failures="100%", approve=("plan",))
-    handle = await ops.start(workflow, as_fleet(specs, rollout))
+    return as_fleet(specs, rollout)
+
+
+async def _start(
+    ops: Ops, workflow: str, fleet: FleetSpec, quiet: bool
+) -> WorkflowHandle[Any, Any]:
+    from temporal.shared.specs.automation.outcome import FleetReport
+
+    handle = await ops.start(workflow, fleet)
     if not quiet:
         say(f"run {handle.id}")
     return ops.client.get_workflow_handle(handle.id, result_type=FleetReport)
@@ -162,19 +170,19 @@ async def _told(
 
 
 async def _seen(
-    ops: Ops, run: str, report: FleetReport, specs: Sequence[ServerSpec]
+    ops: Ops, run: str, report: FleetReport, names: Sequence[str]
 ) -> tuple[list[Planned | None], dict[int, tuple[str, str]]]:
-    """(the plan of each, in the order of the specs; by its place there, who has none, and why)"""
+    """(the plan of each, in the order of the names; by its place there, who has none, and why)"""
     from temporal.runs.approving import plans_of
 
     found: dict[str, list[Planned]] = {}
     async for plan in plans_of(ops, run):
         found.setdefault(plan.host, []).append(plan)
-    planned = [plans.pop(0) if (plans := found.get(spec.name)) else None for spec in specs]
+    planned = [plans.pop(0) if (plans := found.get(name)) else None for name in names]
     why = {each.host: each.because for each in report.state.failures}
     failures = {
-        at: (spec.name, why.get(spec.name, "could not be looked at"))
-        for at, spec in enumerate(specs)
+        at: (name, why.get(name, "could not be looked at"))
+        for at, name in enumerate(names)
         if planned[at] is None
     }
     return planned, failures
