@@ -152,7 +152,9 @@ def _haproxy(
         f"  maxconn {most}\n"
         "  stats socket /run/haproxy/admin.sock mode 660 level admin\n",
         "defaults\n  log global\n  option dontlognull\n  timeout connect 5s\n"
-        "  timeout client 60s\n  timeout server 60s\n",
+        "  timeout client 60s\n  timeout server 60s\n"
+        # A server that has just gone is found out by whoever asks next: that one gets another.
+        "  option redispatch 1\n  retries 3\n",
     ]
     if stats_port is not None:
         parts.append(
