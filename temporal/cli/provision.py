@@ -119,8 +119,10 @@ def targets(
     Raises:
         SpecError: it does not parse or fit; names file and line.
     """
+    from temporal.shared.errors import SpecError
     from temporal.shared.specs import reading
     from temporal.shared.specs.automation import ServerSpec
+    from temporal.shared.specs.automation.server import NOT_THERE
 
     if limit is not None and inventory is None:
         wrong("--limit chooses hosts of an inventory: give --inventory FILE as well")
@@ -131,17 +133,25 @@ def targets(
         from temporal.shared.specs.automation.selecting import chosen
 
         return [
-            reading.read(path, ServerSpec, {"host": each.host}, {"variables": each.variables})
+            reading.read(
+                path,
+                ServerSpec,
+                {"host": each.host, "create": None},
+                {"variables": each.variables},
+            )
             for each in chosen(Path(inventory), limit)
         ]
     if hosts:
-        return [reading.read(path, ServerSpec, {"host": each}) for each in hosts]
-    return [reading.read(path, ServerSpec)]
+        return [reading.read(path, ServerSpec, {"host": each, "create": None}) for each in hosts]
+    spec = reading.read(path, ServerSpec)
+    if spec.create is not None:
+        raise SpecError(f"{file}: {NOT_THERE.format(name=spec.name)}")
+    return [spec]
 
 
 def in_one_run(specs: Sequence[ServerSpec]) -> bool:
-    """Whether they are a fleet: several, of which none asks for more than that."""
-    return len(specs) > 1
+    """Whether they are a fleet: several, of which none is to be written down afterwards."""
+    return len(specs) > 1 and all(spec.register_in is None for spec in specs)
 
 
 @dataclass(frozen=True)
@@ -227,7 +237,7 @@ def _as_json(found: Sequence[Looked]) -> dict[str, Any]:
     return {
         "drift": any(each.planned is not None and not each.planned.empty for each in found),
         "servers": [
-            {"host": each.spec.host.name, "failure": each.failure}
+            {"host": each.spec.name, "failure": each.failure}
             if each.planned is None
             else {**each.planned.model_dump(mode="json"), "summary": each.planned.summary}
             for each in found
@@ -277,7 +287,7 @@ async def _provision(ops: Ops, spec: ServerSpec, as_json: bool, live: bool) -> d
     except asyncio.CancelledError:
         say(f"left: `temporal-ops runs show {handle.id}` says how far it is")
         raise
-    about = {"host": spec.host.name, "id": handle.id}
+    about = {"host": spec.name, "id": handle.id}
     if result is None:
         if not as_json:
             say(f"error: {failure}")

@@ -1,5 +1,6 @@
 """Every workflow, registered. Add yours at the end: import it, then append it."""
 
+from temporal.workflows.automation.decommission_server import DecommissionServer
 from temporal.workflows.automation.detect_drift import DetectDrift
 from temporal.workflows.automation.patch_fleet import PatchFleet
 from temporal.workflows.automation.plan_fleet import PlanFleet
@@ -19,3 +20,4 @@ WORKFLOWS.append(PlanFleet)
 WORKFLOWS.append(DetectDrift)
 WORKFLOWS.append(RunCommand)
 WORKFLOWS.append(PatchFleet)
+WORKFLOWS.append(DecommissionServer)

@@ -17,6 +17,7 @@ from lab.testing import (  # noqa: F401 - fixtures
     machine,
     session_lab,
 )
+from tests.temporal.automation.clouds import cloud, whole_cloud  # noqa: F401 - fixtures
 from tests.temporal.cli.support import Server, Shell
 
 # What apt runs before it has dpkg install: notes that it came here, and waits to be let through.

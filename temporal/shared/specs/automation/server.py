@@ -8,23 +8,35 @@ resources:
 answers:
   - http: /
     contains: Welcome
+
+In the place of `host`, `create` says how the server is made (see creating.py).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from converge import AnyResource, Change
 from converge.plans import summary
 from converge.render import render_plan
 from converge.reports import Report
+from temporal.shared.errors import Permanent
 from temporal.shared.secrets import HIDDEN_INPUT, check_reference
+from temporal.shared.specs.automation.creating import Create, Created, Register
 from temporal.shared.specs.automation.hosts import HostSpec, Spec
+from temporal.shared.specs.automation.notices import Notify
 from temporal.shared.specs.reading import Reading
+
+NOT_THERE = (
+    "{name} is not there yet: the spec says how it is created, so all of it is known only after"
+    " that. ProvisionServer creates it and brings it to what is declared; to look at one that is"
+    " there, say which by --host or --inventory"
+)
 
 
 class HttpAnswer(Spec):
@@ -88,21 +100,43 @@ class ServerSpec(Spec):
     """One server and what it should be like: the input of ProvisionServer and PlanServer.
 
     Attributes:
-        host: where it is.
+        host: where it is; or
+        create: how it is made, for ProvisionServer.
+        register_in: where it is written down when it is as declared.
         resources: what it should have, in the order in which it is to be made.
         answers: what it should answer afterwards.
         variables: what templates are rendered with, besides their own.
         material: files beside the spec that resources take, by their path from there, as base64.
             Filled in where the spec is read: the run needs nothing of that machine.
         approved: a plan that somebody has seen; without its digest nothing is applied.
+        notify: who is told how ProvisionServer ended.
     """
 
-    host: HostSpec
+    host: HostSpec | None = None
+    create: Create | None = None
+    register_in: Register | None = None
     resources: tuple[AnyResource, ...] = Field(min_length=1)
     answers: tuple[HttpAnswer, ...] = ()
     variables: dict[str, Any] = Field(default_factory=dict)
     material: dict[str, str] = Field(default_factory=dict)
     approved: Planned | None = None
+    notify: Notify | None = None
+
+    @model_validator(mode="after")
+    def _there_or_to_be_made(self) -> ServerSpec:
+        if (self.host is None) == (self.create is None):
+            raise ValueError("give exactly one of host and create")
+        if self.create is not None and self.approved is not None:
+            raise ValueError("a server that is not there yet has no plan to be approved")
+        return self
+
+    @property
+    def name(self) -> str:
+        """What the server is called."""
+        if self.create is not None:
+            return self.create.name
+        assert self.host is not None
+        return self.host.name
 
     @field_validator("resources")
     @classmethod
@@ -128,6 +162,10 @@ class ServerSpec(Spec):
         # Imported late: it needs the roles, and this module is loaded wherever workflows are.
         from temporal.shared.specs.automation.expanding import expand
 
+        register = value.get("register_in") if isinstance(value, Mapping) else None
+        if isinstance(register, Mapping) and isinstance(register.get("inventory"), str):
+            place = str((folder / register["inventory"]).absolute())
+            value = {**value, "register_in": {**register, "inventory": place}}
         return expand(value, folder)
 
 
@@ -141,10 +179,13 @@ class ConvergeHost(Spec):
     approved: Planned | None = None
 
     @classmethod
-    def of(cls, spec: ServerSpec) -> ConvergeHost:
-        """The part of `spec` that the host is brought to."""
+    def of(cls, spec: ServerSpec, host: HostSpec | None = None) -> ConvergeHost:
+        """The part of `spec` that the host is brought to; `host` if it was made just now."""
+        there = host or spec.host
+        if there is None:
+            raise Permanent(NOT_THERE.format(name=spec.name))
         return cls(
-            host=spec.host,
+            host=there,
             resources=spec.resources,
             variables=spec.variables,
             material=spec.material,
@@ -179,10 +220,19 @@ class Answered(Spec):
 
 
 class Provisioned(Spec):
-    """Result of ProvisionServer: what changed, and what the server answers now."""
+    """Result of ProvisionServer: what changed, and what the server answers now.
+
+    Attributes:
+        created: the server, if it was to be made.
+        registered: the file on the worker's machine in which it stands now.
+    """
 
     report: Report
     answers: tuple[Answered, ...] = ()
+    created: Created | None = None
+    registered: str | None = None
+    untold: tuple[str, ...] = ()
+    """Which targets of notifications were not told, and why."""
 
     @property
     def summary(self) -> str:
@@ -191,11 +241,18 @@ class Provisioned(Spec):
 
     def render(self) -> str:
         """For people: changes as a plan shows them, the summary, then the answers."""
-        lines = [self.report.render().rstrip()]
+        lines = []
+        if self.created:
+            what = "created" if self.created.fresh else "was there already"
+            lines += [f"{self.created.summary} {what}", ""]
+        lines += [self.report.render().rstrip()]
         if not self.report.changed and self.report.ok:
             lines.append("nothing changed: it already was as wanted")
         for answer in self.answers:
             lines += ["", f"{answer.summary}:", _indented(answer.body)]
+        if self.registered:
+            lines += ["", f"registered in {self.registered}"]
+        lines += [f"not notified: {each}" for each in self.untold]
         return "\n".join(lines)
 
 
