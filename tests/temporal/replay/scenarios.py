@@ -91,14 +91,6 @@ async def _one_and_one_that_is_gone() -> AsyncIterator[list[Any]]:
 
 
 @contextlib.asynccontextmanager
-async def _here_and_where_nobody_is() -> AsyncIterator[list[Any]]:
-    """A command on this machine, that fails, and where nobody listens; neither keeps the other."""
-    gone = {"address": "127.0.0.1", "port": 1, "user": "root", "alias": "gone"}
-    shape = {"command": "echo said; exit 3"}
-    yield [CommandSpec.of(shape, [{"host": "local"}, {"host": gone}])]
-
-
-@contextlib.asynccontextmanager
 async def _one_that_reboots_and_one_that_is_gone() -> AsyncIterator[list[Any]]:
     """A lab server that is rebooted, then a port where nobody listens, which may fail."""
     from lab import Lab
@@ -114,15 +106,51 @@ async def _one_that_reboots_and_one_that_is_gone() -> AsyncIterator[list[Any]]:
         await asyncio.to_thread(lab.down)
 
 
+@contextlib.asynccontextmanager
+async def _here_and_where_nobody_is() -> AsyncIterator[list[Any]]:
+    """A command on this machine, that fails, and where nobody listens; neither keeps the other."""
+    gone = {"address": "127.0.0.1", "port": 1, "user": "root", "alias": "gone"}
+    shape = {"command": "echo said; exit 3"}
+    yield [CommandSpec.of(shape, [{"host": "local"}, {"host": gone}])]
+
+
+@contextlib.asynccontextmanager
+async def _drift_and_one_that_is_gone() -> AsyncIterator[list[Any]]:
+    """This machine with a file that is not there, which is repaired, and a port where nobody is."""
+    await asyncio.to_thread(_SCRATCH.mkdir, 0o700)
+    shape = {
+        "resources": [{"file": str(_SCRATCH / "motd"), "content": "hello\n"}],
+        "repair": "100%",
+    }
+    gone = {"address": "127.0.0.1", "port": 1, "user": "root", "alias": "gone"}
+    try:
+        yield [FleetSpec.of(shape, [{"host": "local"}, {"host": gone}])]
+    finally:
+        shutil.rmtree(_SCRATCH)
+
+
+@contextlib.asynccontextmanager
+async def _drift_that_nobody_is_told_of() -> AsyncIterator[list[Any]]:
+    """More drift than may be repaired, and a target that no worker knows."""
+    shape = {
+        "resources": [{"file": str(_SCRATCH / "motd"), "content": "hello\n"}],
+        "repair": 0,
+        "notify": "env://TEMPORAL_OPS_NOBODY",
+    }
+    yield [FleetSpec.of(shape, [{"host": "local"}])]
+
+
 SCENARIOS = (
     Scenario("TestWorkflow", "greets", _greeting),
     Scenario("ProvisionServer", "scratch-folder", _scratch_folder),
     Scenario("PlanServer", "scratch-folder", _scratch_folder),
+    Scenario("DetectDrift", "nobody-is-told", _drift_that_nobody_is_told_of),
+    Scenario("DetectDrift", "repaired-and-one-that-is-gone", _drift_and_one_that_is_gone),
     Scenario("ProvisionFleet", "one-and-one-that-is-gone", _one_and_one_that_is_gone),
-    Scenario("RunCommand", "here-and-where-nobody-is", _here_and_where_nobody_is),
     Scenario(
         "PatchFleet",
         "one-that-reboots-and-one-that-is-gone",
         _one_that_reboots_and_one_that_is_gone,
     ),
+    Scenario("RunCommand", "here-and-where-nobody-is", _here_and_where_nobody_is),
 )
