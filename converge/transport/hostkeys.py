@@ -3,8 +3,8 @@ and a changed one always."""
 
 from __future__ import annotations
 
-import functools
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -101,10 +101,49 @@ def _stat(path: str) -> os.stat_result | None:
         return None
 
 
-@functools.lru_cache(maxsize=16)
-def _read(files: tuple[tuple[str, int, int], ...]) -> asyncssh.SSHKnownHosts:
-    # A fleet shares one file of thousands of lines: read once as long as it stays the same.
-    return asyncssh.read_known_hosts([path for path, _, _ in files])
+Files = tuple[tuple[str, int, int], ...]
+"""Path, time of change in nanoseconds and size of each."""
+
+
+@dataclass(frozen=True)
+class _Kept:
+    files: Files
+    texts: tuple[bytes, ...]
+    keys: asyncssh.SSHKnownHosts
+
+    def added(self, texts: tuple[bytes, ...]) -> str | None:
+        """The lines that have been added since, if nothing else was changed."""
+        added = b""
+        for before, now in zip(self.texts, texts, strict=True):
+            if not now.startswith(before) or (before != now and before[-1:] not in (b"", b"\n")):
+                return None
+            added += now[len(before) :] + b"\n"
+        return added.decode()
+
+
+_kept: dict[tuple[str, ...], _Kept] = {}
+MOST_KEPT = 16
+
+
+def _read(files: Files) -> asyncssh.SSHKnownHosts:
+    """A fleet shares one file of thousands of lines: read once as long as it stays the same. One to
+    which each new host adds its line is not read from the beginning for each of them."""
+    paths = tuple(path for path, _, _ in files)
+    kept = _kept.get(paths)
+    if kept is not None and kept.files == files:
+        return kept.keys
+    texts = tuple(Path(path).read_bytes() for path in paths)
+    _kept.pop(paths, None)  # not there any more, if a line is refused
+    added = kept.added(texts) if kept is not None else None
+    if kept is not None and added is not None:
+        keys = kept.keys
+        keys.load(added)
+    else:
+        keys = asyncssh.import_known_hosts(b"\n".join(texts).decode())
+    _kept[paths] = _Kept(files, texts, keys)
+    while len(_kept) > MOST_KEPT:
+        del _kept[next(iter(_kept))]
+    return keys
 
 
 def _append(path: Path, line: str) -> None:
