@@ -154,7 +154,7 @@ def _ran(
                 said[name] = _said(record.body, int(total), int(first), margin, redact)
             case ("exit", code, began, ended, limit):
                 status, seconds = int(code), round(float(ended) - float(began), 2)
-                late = status in (124, 137) and seconds >= float(limit) - 1
+                late = status in (124, 137, 143) and seconds >= float(limit) - 1
                 ending = "timed out" if late else "exited"
             case ("end", "aborted"):
                 raise Aborted(f"run {run_id} was stopped by abort", host=host.name)

@@ -45,13 +45,17 @@ def command_script(
         PRUNE,
         RUN_AS,
         _KEEP,
-        f"run_it() {{\n{exports}as_is=exec\ncommand_as {words(call)}\n}}",
+        f"run_it() {{\n{exports}{_APART}command_as {words(call)}\n}}",
         f"limit={seconds} who={quote(user) if user else '$(id -un)'}",
         _RUN,
     ]
     main = "\n".join(body)
     return f'main() {{\n{main}\n}}\nmain "$@" </dev/null\n'.encode()
 
+
+# In a session of its own all that it starts can be ended with it: timeout alone makes a group of it
+# only where it is GNU's.
+_APART = "if command -v setsid >/dev/null; then as_is='exec setsid'; else as_is=exec; fi\n"
 
 _KEEP = rf"""
 # Both ends of an output stay on disk as it comes, so that a reader may be ended at any time. What
@@ -88,7 +92,7 @@ mkfifo "$T/stdout" "$T/stderr" || {{ rec end broken; return 0; }}
 keep stdout <"$T/stdout" 8>&- & out=$!
 keep stderr <"$T/stderr" 8>&- & err=$!
 ( exec 8>&-; run_it ) >"$T/stdout" 2>"$T/stderr" & pid=$!
-ending() {{ # it and what it left: timeout made a process group of them, where it could
+ending() {{ # it and what it left: they are one process group
   kill -"$1" "-$pid" 2>/dev/null || kill -"$1" "$pid" 2>/dev/null
 }}
 aborted() {{

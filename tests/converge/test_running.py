@@ -11,9 +11,10 @@ import pytest
 
 from converge import abort, run
 from converge.errors import Aborted, InvalidResources, RunMismatch, SecretUnresolved
+from tests.converge.test_userland import userland  # noqa: F401 - a fixture
 
 
-async def test_what_it_said_and_what_it_ended_with(scratch):
+async def test_what_it_said_and_what_it_ended_with(scratch, userland):  # noqa: F811
     ran = await run(scratch.host, "echo out; echo err >&2; printf 'no newline'; exit 3")
     assert (ran.ending, ran.status, ran.ok, ran.attached) == ("exited", 3, False, False)
     assert (ran.stdout.text, ran.stderr.text) == ("out\nno newline", "err\n")
@@ -28,7 +29,7 @@ async def test_output_comes_back_as_it_was(scratch, said):
 
 
 @pytest.mark.parametrize("size", [65537, 300_000, 2_000_000])
-async def test_of_a_long_output_both_ends_are_kept(scratch, size):
+async def test_of_a_long_output_both_ends_are_kept(scratch, userland, size):  # noqa: F811
     body = "".join(f"{number:09d}\n" for number in range(size // 10 + 1))[:size]
     (scratch.path / "said").write_text(body)
     said = (await run(scratch.host, f"cat '{scratch.path}/said' >&2")).stderr
@@ -72,7 +73,7 @@ async def test_no_half_of_a_secret_is_left_where_an_output_was_cut(scratch):
     assert ran.stdout.cut == len(body) - kept
 
 
-async def test_it_ends_with_its_time_and_so_does_what_it_left_behind(scratch):
+async def test_it_ends_with_its_time_and_so_does_what_it_left_behind(scratch, userland):  # noqa: F811
     ran = await run(scratch.host, "echo begun; sleep 600", within=1)
     assert (ran.ending, ran.ok, ran.stdout.text) == ("timed out", False, "begun\n")
     ran = await run(scratch.host, f"sleep 600 & echo $! >'{scratch.path}/left'; echo done")
@@ -88,7 +89,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-async def test_the_same_run_is_never_begun_twice(scratch):
+async def test_the_same_run_is_never_begun_twice(scratch, userland):  # noqa: F811
     text = f"echo once >>'{scratch.path}/log'; cat '{scratch.path}/log'"
     first, second = await asyncio.gather(*(run(scratch.host, text, run_id="r1") for _ in range(2)))
     third = await run(scratch.host, text, run_id="r1")
@@ -135,7 +136,7 @@ async def test_what_was_stopped_half_way_is_unknown_and_not_begun_again(scratch)
     assert (scratch.path / "log").read_text() == "begun\n"
 
 
-async def test_abort_ends_it_and_what_it_started(scratch):
+async def test_abort_ends_it_and_what_it_started(scratch, userland):  # noqa: F811
     controller, text = await begun(scratch)
     assert await abort(scratch.host, "r1") is True
     assert b"Aborted" in controller.communicate()[0]
