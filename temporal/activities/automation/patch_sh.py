@@ -54,7 +54,7 @@ def reboot_script(boot: str, lock_wait: float) -> str:
         + r"""
 state=$(systemctl is-system-running 2>/dev/null); state=${state:-unknown}
 if [ "$boot" = "$ordered_for" ] && [ "$state" != stopping ]; then
-  exec 9<>"$S/lock"
+  mkdir -p "$S"; exec 9<>"$S/lock"
   if flock -w "$patience" 9; then
     if why=$(systemctl reboot 2>&1); then state=stopping
     else rec refused; printf '%s\n' "$why"; fi

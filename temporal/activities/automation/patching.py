@@ -159,7 +159,7 @@ def _showing(pulse: Pulse, name: str) -> Callable[[Record], None]:
 class _Seen:
     """What was last seen of a host that is to come back."""
 
-    boot: str = ""
+    boot: str
     state: str = ""
     jobs: str = ""
     refused: str = ""
@@ -168,11 +168,11 @@ class _Seen:
 
     def render(self, now: float) -> str:
         parts = []
-        if self.boot:
+        if not self.state:
+            parts.append(f"it ran boot {self.boot[:8]} when it was patched")
+        else:
             ago = f"{max(0.0, now - self.since):.0f} s ago"
             parts.append(f"{ago} it ran boot {self.boot[:8]}, and systemd said {self.state}")
-        else:
-            parts.append("it was not seen at all since")
         parts += [f"it refused: {self.refused}"] if self.refused else []
         parts += [f"busy with: {' '.join(self.jobs.split())}"] if self.jobs else []
         parts += [f"since then: {self.trouble}"] if self.trouble else []
@@ -182,7 +182,7 @@ class _Seen:
 async def _rebooted(patch: Patch, member: Member, boot: str) -> str | HostOutcome:
     """The new boot's id, or the outcome of a host that has none."""
     name = member.host.name
-    seen, pause = _Seen(), 0.5
+    seen, pause = _Seen(boot), 0.5
     host = await open_host(member.host)
     info = activity.info()
     within = patch.reboot_within

@@ -117,7 +117,7 @@ async def test_three_reboot_one_at_a_time_while_a_client_is_answered(
             unanswered.append(asked)
     found = await ending
     assert found.state.counts == {"changed": 3}
-    assert not unanswered and down == 1, "at most one is away, and each was seen to be"
+    assert not unanswered and down <= 1, "one is away at a time"
     assert [server.boots() for server in servers] == [1, 1, 1]
     assert [await answer(server) for server in servers] == ["2.0"] * 3
     for server, old in zip(servers, before, strict=True):
@@ -149,11 +149,11 @@ async def test_a_reboot_that_does_not_come_back_stops_the_wave(
     assert "1 hosts failed, 0 may" in why and "1 not begun" in why
     name = first.machine.name
     assert f"{name}: it did not come back from its reboot within 8 s (boot before: " in why
-    assert "systemd said stopping" in why and "nothing listens on port 22" in why
+    assert "it ran boot " in why and "since then: " in why
     assert (first.boots(), second.boots(), second.has("lab-web")) == (1, 0, "1.0")
 
 
-async def test_a_host_that_does_not_go_down_says_what_it_waits_for(
+async def test_a_host_that_does_not_go_down_has_failed(
     env: Environment, patchables: Patchables
 ) -> None:
     (server,) = patchables(1)
@@ -161,10 +161,11 @@ async def test_a_host_that_does_not_go_down_says_what_it_waits_for(
         "systemd-run -q --unit=clings -p TimeoutStopSec=infinity -p KillMode=none "
         "-p ExecStop='/bin/sleep infinity' sleep infinity"
     )
+    boot = server.says("cat /proc/sys/kernel/random/boot_id")
     run = await patched(env, [server], upgrade="none", reboot="always", reboot_within=5)
     why = await told(run)
     assert "did not come back from its reboot within 5 s" in why
-    assert "systemd said stopping" in why
+    assert f"it ran boot {boot[:8]}" in why
     assert server.boots() == 0
 
 
@@ -240,17 +241,11 @@ async def test_an_order_to_reboot_ends_only_the_boot_that_it_names(patchables: P
     records = await ask(host, reboot_script(other, 5))
     boot = server.says("cat /proc/sys/kernel/random/boot_id")
     assert told_by(records, "seen") == (boot, "running")
-    holder = server.lab.exec(
-        server.machine,
-        [
-            "sh",
-            "-c",
-            "mkdir -p /var/lib/converge; echo ann >/var/lib/converge/lock;"
-            " setsid flock /var/lib/converge/lock sleep 60 >/dev/null 2>&1 & "
-            "until ! flock -n /var/lib/converge/lock true; do sleep 0.05; done",
-        ],
+    server.says(
+        "mkdir -p /var/lib/converge; echo ann >/var/lib/converge/lock;"
+        " systemd-run -q flock /var/lib/converge/lock sleep infinity;"
+        " while flock -n /var/lib/converge/lock true; do sleep 0.05; done"
     )
-    assert holder.returncode == 0
     records = await ask(host, reboot_script(boot, 0))
     assert said(records, "holder") == "ann" and told_by(records, "seen") == (boot, "running")
     assert server.boots() == 0
