@@ -20,6 +20,8 @@ async def record(env: Environment, scenario: Scenario) -> None:
         handle = await env.start(
             scenario.workflow, *arguments, id=f"{scenario.workflow}-{scenario.name}"
         )
+        if scenario.meanwhile is not None:
+            await scenario.meanwhile(env.ops.client.get_workflow_handle(handle.id))
         await handle.result()
     history = await handle.fetch_history()
     text = json.dumps(_anonymous(json.loads(history.to_json())), indent=1, sort_keys=True)

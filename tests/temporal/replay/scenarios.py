@@ -10,11 +10,13 @@ import asyncio
 import contextlib
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from temporalio.client import WorkflowHandle
 
 from temporal.shared.specs.automation.command import CommandSpec
 from temporal.shared.specs.automation.patching import PatchSpec
@@ -33,11 +35,13 @@ class Scenario:
         workflow: name of the workflow.
         name: which way through its code.
         arguments: prepares and gives the run's arguments.
+        meanwhile: what somebody says to the run before it ends.
     """
 
     workflow: str
     name: str
     arguments: Callable[[], AbstractAsyncContextManager[list[Any]]]
+    meanwhile: Callable[[WorkflowHandle[Any, Any]], Awaitable[None]] | None = None
 
     @property
     def file(self) -> Path:
@@ -140,6 +144,31 @@ async def _drift_that_nobody_is_told_of() -> AsyncIterator[list[Any]]:
     yield [FleetSpec.of(shape, [{"host": "local"}])]
 
 
+@contextlib.asynccontextmanager
+async def _here_after_approval() -> AsyncIterator[list[Any]]:
+    """This machine, once somebody has approved the plan."""
+    async with _one_and_one_that_is_gone() as (value,):
+        rollout = {**value["rollout"], "approve": "plan"}
+        yield [{**value, "rollout": rollout}]
+
+
+async def _outdated_once(run: WorkflowHandle[Any, Any]) -> None:
+    """Approves a plan that does not fit any more when it is done, then the one made after that."""
+    first = await _what_waits(run, "")
+    await asyncio.to_thread((_SCRATCH / "motd").write_text, "somebody's\n")
+    await run.execute_update("approve", {"by": "ann", "plan": first})
+    second = await _what_waits(run, first)
+    await run.execute_update("approve", {"by": "bob", "why": "looked", "plan": second})
+
+
+async def _what_waits(run: WorkflowHandle[Any, Any], before: str) -> str:
+    while True:
+        waiting = (await run.query("progress"))["state"]["waiting"]
+        if waiting is not None and waiting["plan"] != before:
+            return str(waiting["plan"])
+        await asyncio.sleep(0.05)
+
+
 SCENARIOS = (
     Scenario("TestWorkflow", "greets", _greeting),
     Scenario("ProvisionServer", "scratch-folder", _scratch_folder),
@@ -147,6 +176,8 @@ SCENARIOS = (
     Scenario("DetectDrift", "nobody-is-told", _drift_that_nobody_is_told_of),
     Scenario("DetectDrift", "repaired-and-one-that-is-gone", _drift_and_one_that_is_gone),
     Scenario("ProvisionFleet", "one-and-one-that-is-gone", _one_and_one_that_is_gone),
+    Scenario("ProvisionFleet", "approved-twice", _here_after_approval, _outdated_once),
+    Scenario("PlanFleet", "one-and-one-that-is-gone", _one_and_one_that_is_gone),
     Scenario(
         "PatchFleet",
         "one-that-reboots-and-one-that-is-gone",
