@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Container, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from temporal.runs import PendingActivity
 
+_FAILED_ON = re.compile(r"(?:[A-Z]\w+: )?(?P<host>\S+): ")
 SILENT_S = 15.0  # twice and a bit what lies between two heartbeats
 
 
@@ -25,9 +27,13 @@ def plain(text: str) -> str:
     return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
-def about(activity: PendingActivity) -> str:
-    """The host that an activity is about, if it has said so."""
-    return activity.progress.host if activity.progress else ""
+def about(activity: PendingActivity, hosts: Container[str] = ()) -> str:
+    """The host that an activity is about, if it has said so: by a heartbeat, or by how its try before
+    failed, which may have been too soon for one; then it is one of `hosts`."""
+    if activity.progress:
+        return activity.progress.host
+    found = _FAILED_ON.match(activity.last_failure or "")
+    return found["host"] if found and found["host"] in hosts else ""
 
 
 def activity_rows(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from temporal.cli.activity_view import plain
-from temporal.cli.fleet_view import approval, counts_line, reason
+from temporal.cli.fleet_words import approval, counts_line, reason
 from temporal.runs.fleets import FleetNow
 
 MOST_FAILURES = 20
@@ -30,7 +30,7 @@ def told(run_id: str, before: FleetNow | None, now: FleetNow) -> list[str]:
     ask = f"temporal-ops runs {{}} {run_id}"
     if now.waiting and now.waiting != was.waiting:
         lines.append(f"waits for approval of {approval(now)}")
-        lines.append(f"  {ask.format('approve')} {now.waiting.plan[:12]}")
+        lines.append(f"  {ask.format('approve')}")
     if was.waiting and not now.waiting and not now.lapsed and not now.aborted:
         lines.append("approved")
     if now.paused != was.paused:

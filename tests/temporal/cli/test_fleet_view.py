@@ -151,6 +151,12 @@ def test_a_host_that_is_tried_again_says_why() -> None:
     assert max(map(len, lines)) <= 20
 
 
+def test_a_host_that_failed_before_its_first_heartbeat_is_known_by_its_failure() -> None:
+    again = doing("", state="waiting", attempt=3, last_failure="web1: no route")
+    lines = shown(fleet_of(running=("web1",)), run_of(again))
+    assert lines[-1] == "  web1      try 3 of 4: no route"
+
+
 def test_nothing_of_a_host_moves_the_cursor() -> None:
     evil = "\x1b[2Jx\ty\r"
     fleet = fleet_of(

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from temporalio.api.failure.v1 import Failure
 
-from temporal.cli.follow import rows
 from temporal.cli.showing import as_text, as_yaml
 from temporal.cli.tables import lines
+from temporal.cli.views import rows
 from temporal.cli.words import brief, took
 from temporal.runs import PendingActivity, Run, failure_text
 from temporal.runs.asking import _quoted
