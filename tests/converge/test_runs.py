@@ -155,6 +155,20 @@ async def test_plan_is_applied_only_while_it_holds(scratch):
     assert same == fresh and (await apply(scratch.host, same)).changed
 
 
+async def test_a_digest_is_as_good_as_the_plan(scratch):
+    path = scratch.path / "out"
+    wanted = [File(str(path), content="new\n")]
+    seen = (await plan(scratch.host, wanted)).digest
+    with pytest.raises(ValueError, match="too short"):
+        await apply(scratch.host, wanted, expect=seen[:31])
+    path.write_text("moved\n")
+    with pytest.raises(PlanOutdated, match="1 to change"):
+        await apply(scratch.host, wanted, expect=seen)
+    assert path.read_text() == "moved\n"
+    path.unlink()
+    assert (await apply(scratch.host, wanted, expect=seen[:32])).changed
+
+
 async def test_many_runs_leave_the_last_forty(scratch):
     runs = scratch.state / "runs"
     for number in range(60):
