@@ -99,24 +99,26 @@ async def test_commands_on_the_workers_machine(env: Environment, tmp_path: Path)
     )
     assert shell == "" and argv == "exit status 1 (for 0.3 s)"
     assert fails == "exit status 3; it says: queue is at 9000 (for 0.3 s)"
-    assert hangs == "no end within 1 s; it says: begun (for 0.3 s)"
+    assert hangs == "no end within 3 s; it says: begun (for 0.3 s)"
     assert "exit status 127" in absent and "no-such-program" in absent
 
 
 @pytest.mark.lab
 async def test_commands_on_a_server(env: Environment, shared: Machine) -> None:
     place = {"lab": shared.name, "lab_name": shared.lab}
-    ours, theirs, gone, unknown = await checked(
+    ours, theirs, gone, unknown, refused = await checked(
         env,
         {"command": "test $(hostname) = " + says(shared, "hostname"), "on": place, "within": 20},
         {"command": "hostname; exit 1", "on": place, **SOON},
         {"command": "true", "on": "root@127.0.0.1:1", **SOON},
         {"command": "true", "on": {**place, "lab": "nobody"}, "within": 3600},
+        {"command": "true", "on": f"root@{shared.address}", "within": 3600},
     )
     assert ours == ""
     assert theirs == f"exit status 1; it says: {says(shared, 'hostname')} (for 0.3 s)"
     assert gone.endswith("(for 0.3 s)")
     assert "has no running server 'nobody'" in unknown
+    assert shared.address in refused and "host key" in refused
 
 
 @pytest.mark.lab

@@ -26,6 +26,8 @@ from temporalio.client import (
 from trial.models import Call
 
 from temporal.activities.automation import notices
+from temporal.shared.secrets import redactor
+from temporal.shared.specs.automation import Provisioned
 from temporal.shared.specs.automation.notices import Notice, Notified
 from temporal.shared.specs.automation.outcome import FleetReport
 from temporal.shared.specs.automation.provisioning import FleetSpec
@@ -137,6 +139,7 @@ async def test_a_target_that_cannot_be_told_is_a_result_and_the_others_are_told(
         "GOOD": f"json://127.0.0.1:{hook.port}/good",
         "REFUSED": f"json://ops:{token}@127.0.0.1:{hook.port}/in?wait=0",
         "CLOSED": f"json://127.0.0.1:1/{token}?wait=0",
+        "HOSTED": f"json://{token}/?wait=0",
         "HALF": f"slack://{token}",
         "NONSENSE": f"this is {token}",
         "UNKNOWN": f"nosuch://{token}@host/",
@@ -145,10 +148,11 @@ async def test_a_target_that_cannot_be_told_is_a_result_and_the_others_are_told(
         monkeypatch.setenv(f"OPS_{name}", url)
     names = [f"env://OPS_{name}" for name in (*targets, "ABSENT")]
     told, history = await sent(env, notice(*names))
-    assert told.sent == 1 and len(told.failed) == 6
+    assert told.sent == 1 and len(told.failed) == 7
     said = {each.partition(": ")[0].removeprefix("env://OPS_"): each for each in told.failed}
     assert "JSON: " in said["REFUSED"] and "404" in said["REFUSED"]
     assert "onnection" in said["CLOSED"] and "127.0.0.1" in said["CLOSED"]
+    assert said["HOSTED"].endswith("notification to [secret env://OPS_HOSTED].")
     assert "no complete slack:// URL" in said["HALF"]
     assert "no URL that Apprise knows" in said["NONSENSE"]
     assert "no URL that Apprise knows" in said["UNKNOWN"]
@@ -156,6 +160,7 @@ async def test_a_target_that_cannot_be_told_is_a_result_and_the_others_are_told(
     assert len([each for each in hook.asked if each.path == "/in"]) == 3, "it is tried three times"
     assert len([each for each in hook.asked if each.path == "/good"]) == 1
     assert token.encode() not in history and token not in logged.getvalue()
+    assert token not in redactor.redact(f"POST /in/{token} HTTP/1.1"), "nor if others log it"
     assert "a notification was not sent: env://OPS_CLOSED" in logged.getvalue()
 
 
@@ -290,3 +295,25 @@ async def test_who_may_approve_is_told_that_it_waits(
     assert waits["title"].startswith("ProvisionFleet waits: ") and waits["type"] == "warning"
     assert "2 hosts: 1 changed, 1 not begun" in waits["message"]
     assert failed["title"] == "ProvisionFleet failed: aborted by ann: not today"
+
+
+async def test_one_server_says_how_it_ended(
+    env: Environment, hook: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook.answers["/"] = (200, "")
+    monkeypatch.setenv("OPS_HOOK", f"json://127.0.0.1:{hook.port}/")
+    spec = {
+        "host": "local",
+        "resources": [{"file": str(tmp_path / "x"), "content": "x"}],
+        "notify": {"targets": ["env://OPS_HOOK", "env://OPS_ABSENT"], "on": ["failed", "finished"]},
+    }
+    done: Provisioned = await env.run("ProvisionServer", spec)
+    assert done.report.ok and done.untold[0].startswith("env://OPS_ABSENT: ")
+    bad = {**spec, "answers": [{"http": "http://127.0.0.1:1/", "within": 0.1}]}
+    run = await env.start("ProvisionServer", bad)
+    with pytest.raises(WorkflowFailureError):
+        await run.result()
+    good, failed = bodies(hook)
+    assert good["title"].startswith("ProvisionServer finished: local: ")
+    assert failed["title"] == "ProvisionServer failed: local"
+    assert "http://127.0.0.1:1/: no answer" in failed["message"]
