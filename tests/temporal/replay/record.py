@@ -6,9 +6,12 @@ python -m tests.temporal.replay.record TestWorkflow
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 from typing import Any
+
+from temporalio.client import WorkflowFailureError
 
 from temporal.testing import Environment, environment
 from tests.temporal.replay.scenarios import HISTORIES, SCENARIOS, Scenario
@@ -22,7 +25,10 @@ async def record(env: Environment, scenario: Scenario) -> None:
         )
         if scenario.meanwhile is not None:
             await scenario.meanwhile(env.ops.client.get_workflow_handle(handle.id))
-        await handle.result()
+        with contextlib.suppress(
+            WorkflowFailureError
+        ):  # a run that fails is a way through the code
+            await handle.result()
     history = await handle.fetch_history()
     text = json.dumps(_anonymous(json.loads(history.to_json())), indent=1, sort_keys=True)
     scenario.file.write_text(text + "\n")

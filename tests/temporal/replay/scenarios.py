@@ -169,9 +169,51 @@ async def _what_waits(run: WorkflowHandle[Any, Any], before: str) -> str:
         await asyncio.sleep(0.05)
 
 
+@contextlib.asynccontextmanager
+async def _made(*resources: dict[str, Any]) -> AsyncIterator[list[Any]]:
+    """A lab server that is made, brought to its state and written down."""
+    from lab import Lab
+
+    await asyncio.to_thread(_SCRATCH.mkdir, 0o700)
+    create = {"provider": "lab", "lab_name": "recording-new", "name": "web1"}
+    register = {"inventory": str(_SCRATCH / "hosts.d"), "groups": ["web"]}
+    try:
+        yield [{"create": create, "register_in": register, "resources": list(resources)}]
+    finally:
+        await asyncio.to_thread(Lab("recording-new").down)
+        shutil.rmtree(_SCRATCH)
+
+
+def _made_and_written_down() -> AbstractAsyncContextManager[list[Any]]:
+    return _made({"file": "/srv/motd", "content": "hello\n"})
+
+
+def _made_and_destroyed() -> AbstractAsyncContextManager[list[Any]]:
+    """What it should have cannot be."""
+    return _made({"file": "/dev/null/below", "content": "hello\n"})
+
+
+@contextlib.asynccontextmanager
+async def _drained_and_forgotten() -> AsyncIterator[list[Any]]:
+    """A lab server that an earlier run made; a hook that fails keeps nobody."""
+    from lab import Lab
+
+    lab = Lab("recording-old", owner=os.getpid())
+    await asyncio.to_thread(lab.marked, "web1/ops-recording")
+    drain = [{"run": "true"}, {"run": "exit 3", "host": "local"}]
+    server = {"provider": "lab", "lab_name": "recording-old", "name": "web1"}
+    try:
+        yield [{"server": server, "drain": drain, "force": True, "forget": str(_SCRATCH)}]
+    finally:
+        await asyncio.to_thread(lab.down)
+
+
 SCENARIOS = (
     Scenario("TestWorkflow", "greets", _greeting),
     Scenario("ProvisionServer", "scratch-folder", _scratch_folder),
+    Scenario("ProvisionServer", "made-and-written-down", _made_and_written_down),
+    Scenario("ProvisionServer", "made-and-destroyed", _made_and_destroyed),
+    Scenario("DecommissionServer", "drained-and-forgotten", _drained_and_forgotten),
     Scenario("PlanServer", "scratch-folder", _scratch_folder),
     Scenario("DetectDrift", "nobody-is-told", _drift_that_nobody_is_told_of),
     Scenario("DetectDrift", "repaired-and-one-that-is-gone", _drift_and_one_that_is_gone),
