@@ -17,7 +17,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from temporal.client import Ops, explain_rpc
-from temporal.schedules.shaping import DIGEST, OWNER, View, plain, view_of
+from temporal.schedules.shaping import DIGEST, OWNER, View, plain, view_of, written
 
 AT_A_TIME = 20
 
@@ -92,7 +92,9 @@ async def _values(ops: Ops, action: ScheduleActionStartWorkflow) -> list[Any]:
         decoded = await converter.decode(payloads)
     except (ApplicationError, RuntimeError, ValueError) as error:
         return [f"(cannot be read: {error})"]
-    return [plain(each) for each in converter.payload_converter.to_payloads(decoded)]
+    known = ops.registry.workflows.get(action.workflow)
+    plain_ones = [plain(each) for each in converter.payload_converter.to_payloads(decoded)]
+    return written(known.arg_types if known else None, plain_ones)
 
 
 def _text(value: object) -> str:

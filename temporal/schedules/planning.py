@@ -123,7 +123,7 @@ async def plan(ops: Ops, file: File, *, adopt: bool = False) -> Plan:
 
 def _declared(ops: Ops, owner: str, declared: Declared, found: Found | None, adopt: bool) -> Step:
     wanted = schedule_of(ops, owner, declared)
-    after = view_of(wanted, arguments(ops.client.data_converter, declared.values))
+    after = view_of(wanted, arguments(ops, declared))
     if found is None:
         return Step(declared.name, "create", None, after, declared=declared)
     before = found.view
@@ -146,7 +146,7 @@ def _declared(ops: Ops, owner: str, declared: Declared, found: Found | None, ado
             if differs
             else _because(step, "", "same")
         )
-    return step
+    return step if differs or step.diff else _because(step, "only what is noted of it")
 
 
 def _because(step: Step, why: str, kind: Kind | None = None) -> Step:

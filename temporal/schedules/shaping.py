@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
 from temporalio.api.common.v1 import Payload
 from temporalio.client import (
     Schedule,
@@ -25,7 +26,6 @@ from temporalio.client import (
     ScheduleState,
 )
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
-from temporalio.converter import DataConverter
 
 from temporal.client import DOMAIN, STARTED_BY, Ops
 from temporal.schedules.declared import Declared
@@ -73,7 +73,7 @@ def schedule_of(ops: Ops, owner: str, declared: Declared) -> Schedule:
         ),
         state=ScheduleState(note=entry.note or None, paused=bool(entry.paused)),
     )
-    view = view_of(schedule, arguments(ops.client.data_converter, declared.values))
+    view = view_of(schedule, arguments(ops, declared))
     action.memo = {**(action.memo or {}), DIGEST: _digest([view, entry.paused, by])}
     return schedule
 
@@ -89,9 +89,26 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def arguments(converter: DataConverter, values: Sequence[Any]) -> list[Any]:
-    """The arguments as they travel, secrets replaced and limits kept, as plain values."""
-    return [plain(payload) for payload in converter.payload_converter.to_payloads(values)]
+def arguments(ops: Ops, declared: Declared) -> list[Any]:
+    """What is declared as it would travel, secrets replaced and limits kept, as plain values."""
+    payloads = ops.client.data_converter.payload_converter.to_payloads(declared.values)
+    return written(declared.workflow.arg_types, [plain(payload) for payload in payloads])
+
+
+def written(types: Sequence[Any] | None, values: list[Any]) -> list[Any]:
+    """Plain values as a person would have written them, without what is left at its default; as
+    they are where they do not fit their types."""
+    if types is None or len(types) != len(values):
+        return values
+    try:
+        return [
+            TypeAdapter(kind).dump_python(
+                TypeAdapter(kind).validate_python(value), mode="json", exclude_defaults=True
+            )
+            for kind, value in zip(types, values, strict=True)
+        ]
+    except ValidationError:
+        return values
 
 
 def plain(payload: Payload) -> Any:

@@ -107,7 +107,7 @@ class DetectDrift(Rolling):
         most = repair.most(found.total)
         if found.drifted > most:
             over = f"{found.drifted} hosts differ, and {most} may be repaired without being asked"
-            return found.model_copy(update={"repair": Repaired(because=f"nothing: {over}")})
+            return found.model_copy(update={"repair": Repaired(because=over)})
         barred = found.drifted - len(may)
         because = f"{barred} differ in more than what may be repaired" if barred else ""
         if not may:

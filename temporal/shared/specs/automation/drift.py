@@ -104,6 +104,11 @@ class DriftOutcome(HostOutcome):
     drift: Drifted | None = None
     digest: str = ""
 
+    @property
+    def summary(self) -> str:
+        """In one line."""
+        return str(self.drift) if self.drift else f"{self.host}: as declared"
+
 
 class DriftState(FleetState):
     """How far the looking is.
@@ -220,7 +225,9 @@ class DriftReport(Spec):
     @property
     def summary(self) -> str:
         """In one line."""
-        parts = [f"{self.drifted} of {self.total} hosts differ from what is declared"]
+        whole = self.same == self.total
+        differ = f"{self.drifted} of {self.total} hosts differ from what is declared"
+        parts = [f"{self.total} hosts, all as declared" if whole else differ]
         if self.repair and self.repair.hosts:
             parts.append(f"{self.repair.hosts} repaired")
         if self.unreached:
@@ -241,7 +248,7 @@ class DriftReport(Spec):
         if self.repair:
             run = f" (run {self.repair.run})" if self.repair.run else ""
             why = f": {self.repair.because}" if self.repair.because else ""
-            lines.append(f"repaired {self.repair.hosts}{run}{why}")
+            lines.append(f"repaired {self.repair.hosts or 'nothing'}{run}{why}")
         lines += [f"  ? not notified: {each}" for each in self.untold]
         return "\n".join(lines)
 
