@@ -138,7 +138,8 @@ class Decommissioned(Spec):
         said = [gone or f"{self.name} is gone already"]
         failed = sum(bool(each.failure) for each in self.drained)
         if self.drained:
-            said.append(f"{len(self.drained)} hooks ran" + (f", {failed} failed" * bool(failed)))
+            ran = "1 hook ran" if len(self.drained) == 1 else f"{len(self.drained)} hooks ran"
+            said.append(ran + (f", {failed} failed" if failed else ""))
         if self.forgotten:
             said.append(f"{self.forgotten} is removed")
         return "; ".join(said)
