@@ -176,7 +176,8 @@ async def tell(ops: Ops, workflow_id: str, what: str, by: str, why: str = "", **
     try:
         await _act(ops, workflow_id, say)
     except WorkflowUpdateFailedError as error:
-        raise RunRefused(f"{workflow_id} refuses to {what}: {error.cause}") from None
+        said = getattr(error.cause, "message", error.cause)  # without the name of its type
+        raise RunRefused(f"{workflow_id} refuses to {what}: {said}") from None
 
 
 async def _act(ops: Ops, workflow_id: str, call: Callable[[], Awaitable[None]]) -> None:

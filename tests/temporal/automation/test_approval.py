@@ -182,19 +182,19 @@ async def test_it_goes_on_as_new_between_any_two_hosts(
     assert (await run.describe()).run_id != begun
     (group,) = (await shown(env, run)).groups
     assert len(group.hosts) == 3, "of all runs that went on from one another"
-    says(three[2], "echo somebody >/root/approval")
+    says(three[1], "echo somebody >/root/approval")
     await run.execute_update("approve", Approve(by="ann", plan=first.plan))
     canary = await waits(run, first.plan)
     assert canary.at == "canary"
     await run.execute_update("approve", Approve(by="ann", plan=canary.plan))
     second = await waits(run, first.plan, canary.plan)
     assert (second.at, second.hosts) == ("plan", 1)
-    assert there(three[2]) == "somebody"
+    assert there(three[1]) == "somebody"
     await run.execute_update("approve", Approve(by="bob", plan=second.plan))
     report = await run.result()
     assert report.state.counts == {"changed": 3} and report.state.done == 3
     assert [each.at for each in report.state.approvals] == ["plan", "canary", "plan"]
-    assert there(three[2]) == "approved"
+    assert there(three[1]) == "approved"
 
 
 async def test_each_goes_on_where_it_was_without_approval_too(
