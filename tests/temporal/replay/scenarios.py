@@ -208,6 +208,21 @@ async def _drained_and_forgotten() -> AsyncIterator[list[Any]]:
         await asyncio.to_thread(lab.down)
 
 
+@contextlib.asynccontextmanager
+async def _here_checked_and_told() -> AsyncIterator[list[Any]]:
+    """This machine, healthy afterwards; nobody can be told, and that is noted."""
+    await asyncio.to_thread(_SCRATCH.mkdir, 0o700)
+    shape = {
+        "resources": [{"file": str(_SCRATCH / "motd"), "content": "hello\n"}],
+        "rollout": {"checks": [{"command": "true"}]},
+        "notify": {"targets": ["env://NOWHERE_TO_TELL"], "on": ["finished"]},
+    }
+    try:
+        yield [FleetSpec.of(shape, [{"host": "local"}])]
+    finally:
+        shutil.rmtree(_SCRATCH)
+
+
 SCENARIOS = (
     Scenario("TestWorkflow", "greets", _greeting),
     Scenario("ProvisionServer", "scratch-folder", _scratch_folder),
@@ -218,6 +233,7 @@ SCENARIOS = (
     Scenario("DetectDrift", "nobody-is-told", _drift_that_nobody_is_told_of),
     Scenario("DetectDrift", "repaired-and-one-that-is-gone", _drift_and_one_that_is_gone),
     Scenario("ProvisionFleet", "one-and-one-that-is-gone", _one_and_one_that_is_gone),
+    Scenario("ProvisionFleet", "checked-and-told", _here_checked_and_told),
     Scenario("ProvisionFleet", "approved-twice", _here_after_approval, _outdated_once),
     Scenario("PlanFleet", "one-and-one-that-is-gone", _one_and_one_that_is_gone),
     Scenario(
