@@ -56,11 +56,11 @@ class SecretError(Permanent):
     """A secret reference cannot be resolved. Never carries the secret."""
 
 
-class PayloadTooLarge(Permanent):
+class PayloadTooLarge(Permanent, OpsError):
     """An argument or result is over Temporal's payload limit."""
 
 
-class NotSerialisable(Permanent):
+class NotSerialisable(Permanent, OpsError):
     """An argument or result cannot be turned into JSON."""
 
 

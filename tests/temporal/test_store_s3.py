@@ -155,6 +155,12 @@ async def test_worker_and_command_are_programs_of_their_own(
             assert said.status == 2 and "Traceback" not in said.err
             assert said.err.splitlines()[-1].startswith("error: ")
             assert "s3://not-there: there is no such bucket" in said.err
+            none = {"TEMPORAL_STORE": ""}
+            big = await asyncio.to_thread(
+                lambda: shell("run", "TestWorkflow", "-f", str(file), **none)
+            )
+            assert big.status == 2 and "Traceback" not in big.err
+            assert "the limit is 2.00 MiB" in big.err and "TEMPORAL_STORE" in big.err
         finally:
             shell.end()
 
