@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from temporal.runs.fleets import FleetNow, Fleets
 
 LIFE_S = 60.0  # a log says so often at least how far a fleet is
+FEW = 5  # activities that are listed one by one while nobody knows whether they are a fleet's
 REDRAWN = 5  # times a second: each costs the same whether something changed or not
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
@@ -159,7 +160,12 @@ class Live:
         head.append(f" {took(max(seconds, 0.0))}", style="cyan").append(
             "   Ctrl-C asks", style="dim"
         )
-        lines = [head, *(rows(run, ticking=True, most=self._console.height - 3) if run else [])]
+        unanswered = bool(self.fleet and not self.fleet.silent)
+        if run and unanswered and len(run.activities) > FEW:
+            text = f"  {len(run.activities)} activities go on; asking the run how far its fleet is"
+            lines = [head, Text(text, style="dim"), *_stuck_rows(run)]
+        else:
+            lines = [head, *(rows(run, ticking=True, most=self._console.height - 3) if run else [])]
         for line in lines:
             line.no_wrap, line.overflow = True, "ellipsis"
         return Group(*lines)
