@@ -17,6 +17,7 @@ from lab import Machine
 from lab.testing import Servers
 from temporal import schedules
 from temporal.runs import list_runs
+from temporal.shared.specs.automation import rollout
 from temporal.shared.specs.automation.drift import DriftReport, DriftSpec
 from temporal.testing import Environment
 from tests.temporal.automation.conftest import says
@@ -209,3 +210,20 @@ async def test_a_host_that_is_not_reached_is_no_drift(
     assert (report.same, report.drifted, report.unreached) == (1, 0, 1)
     assert report.digest == "" and report.repair is None
     assert report.failures[0].host == "gone" and "could not be looked at" in report.summary
+
+
+async def test_what_was_found_goes_on_with_the_run(
+    env: Environment, three: list[Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollout, "BEGUN_IN_A_RUN", 1)
+    for server in three:
+        says(server, "rm /etc/drift-one")
+    report = await look(env, [place(server) for server in three], repair="100%")
+    assert report.drifted == 3 and report.repair is not None and report.repair.hosts == 3
+    assert report.digest == "" and {each.now for each in report.hosts} == {"repaired"}
+    [run] = await list_runs(
+        env.ops, f'WorkflowId = "{report.repair.run.partition("-repair")[0]}"', 1
+    )
+    assert run.workflow == "DetectDrift"
+    whole = f'WorkflowId = "{run.id}" AND ExecutionStatus = "ContinuedAsNew"'
+    assert len(await list_runs(env.ops, whole)) == 2
