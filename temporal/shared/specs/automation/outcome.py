@@ -143,6 +143,7 @@ class FleetReport(Spec):
         kinds: tuple[Ending, ...] = (
             "done",
             "changed",
+            "drifted",
             "unchanged",
             "outdated",
             "failed",
