@@ -72,7 +72,7 @@ async def wait_until_ours(spec: HostSpec, deadline: datetime) -> None:
         Permanent: it did not let us in before `deadline`, with what was last seen; or it shows a
             host key that is not believed.
     """
-    last = "it was not tried"
+    last = ""
     pause = 0.2
     while True:
         try:
@@ -88,7 +88,7 @@ async def wait_until_ours(spec: HostSpec, deadline: datetime) -> None:
         except ConvergeError as error:
             last = str(error)
         except TimeoutError:
-            last = f"{last} (and the last try took until the end)"
+            last = last or "no answer"
         if datetime.now(UTC) + timedelta(seconds=pause) > deadline:
             raise Permanent(f"{spec.name} did not let us in in time. Last seen: {last}")
         await asyncio.sleep(pause)

@@ -17,7 +17,7 @@ from temporal.activities.automation.providers import provider
 from temporal.runs import look
 from temporal.testing import Environment
 from tests.temporal.automation.clouds import ERROR, SECRET, Cloud, Fault, order
-from tests.temporal.support import failure, until, until_async
+from tests.temporal.support import PATIENCE_S, failure, until, until_async
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 QUOTA = "You have requested more instances (2) than your current instance limit of 1 allows"
@@ -70,7 +70,7 @@ async def test_a_cloud_that_goes_on_failing_is_named(env: Environment, cloud: Cl
     assert "ec2 eu-central-1 fails (creating web1)" in said and "bad gateway" in said
     await handle.cancel()
     with pytest.raises(WorkflowFailureError):
-        await handle.result()
+        await asyncio.wait_for(handle.result(), PATIENCE_S)
     assert not cloud.servers()
 
 
@@ -110,7 +110,7 @@ async def test_cancelled_while_the_cloud_makes_it(env: Environment, cloud: Cloud
     finally:
         held.set()
     with pytest.raises(WorkflowFailureError):
-        await handle.result()
+        await asyncio.wait_for(handle.result(), PATIENCE_S)
     about = await handle.describe()
     assert about.status == WorkflowExecutionStatus.CANCELED
     assert not cloud.servers()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from lab.testing import LabMaker, make_lab  # noqa: F401 - fixture
 from temporal.shared.specs.automation import Provisioned
 from temporal.testing import Environment
 from tests.temporal.automation.conftest import says
-from tests.temporal.support import failure, until_async
+from tests.temporal.support import PATIENCE_S, failure, until_async
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="session")]
 NEVER = {"file": "/dev/null/below", "content": "x"}
@@ -92,7 +93,7 @@ async def test_cancelled_it_is_destroyed_too(env: Environment, empty: Lab) -> No
     await until_async(at_work)
     await handle.cancel()
     with pytest.raises(WorkflowFailureError):
-        await handle.result()
+        await asyncio.wait_for(handle.result(), PATIENCE_S)
     assert (await handle.describe()).status == WorkflowExecutionStatus.CANCELED
     assert not empty.machines()
 
