@@ -76,7 +76,7 @@ async def converge_member(shape: Shape, member: Member) -> HostOutcome:
             await check_answers(CheckAnswers(host=member.host, answers=shape.answers))
     except Permanent as error:
         ending: Ending = "outdated" if isinstance(error.__cause__, PlanOutdated) else "failed"
-        return HostOutcome(host=name, ending=ending, because=str(error))
+        return HostOutcome(host=name, ending=ending, because=error.message)
     if not report.ok:
         return HostOutcome(host=name, ending="failed", because=_failed(report)[:4000])
     changed = tuple(outcome.resource for outcome in report.of("changed"))
@@ -169,7 +169,7 @@ async def plan_member(shape: Shape, member: Member) -> MemberPlan:
     try:
         return MemberPlan(host=name, planned=await plan_host(shape.at(member)))
     except Permanent as error:
-        return MemberPlan(host=name, because=str(error))
+        return MemberPlan(host=name, because=error.message)
 
 
 def _approved(request: ConvergeHost) -> Plan | None:

@@ -28,6 +28,12 @@ class HostOutcome(Spec):
     plan: str = ""
     """Beginning of its plan's digest, where it was only planned: then it would be `changed`."""
 
+    @property
+    def summary(self) -> str:
+        """In one line."""
+        why = f": {self.because}" if self.because else ""
+        return f"{self.host} {self.ending}{why}"
+
 
 class Waiting(Spec):
     """What somebody is asked to approve.

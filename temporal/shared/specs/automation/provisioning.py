@@ -58,6 +58,11 @@ class MemberPlan(Spec):
     planned: Planned | None = None
     because: str = ""
 
+    @property
+    def summary(self) -> str:
+        """In one line."""
+        return f"{self.host}: {self.because if self.planned is None else self.planned.summary}"
+
 
 DIGITS = 32
 """Of a host's digest so many are kept: no other plan has the same, and ten thousand fit an input."""
