@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from temporal.cli.activity_view import plain
 from temporal.cli.fleet_words import approval, counts_line, reason
+from temporal.cli.words import many
 from temporal.runs.fleets import FleetNow
 
 MOST_FAILURES = 20
@@ -14,9 +15,9 @@ ENDLESS = 10_000
 def told(run_id: str, before: FleetNow | None, now: FleetNow) -> list[str]:
     """What has happened between two looks, a line each; `before` is None at the first."""
     was = before or FleetNow(total=now.total)
-    lines = [f"{now.total} hosts, {now.waves} waves"] if before is None else []
+    lines = [f"{many(now.total, 'host')}, {many(now.waves, 'wave')}"] if before is None else []
     if now.planning and not was.planning:
-        lines.append(f"plans {now.total} hosts; nothing is done to any of them yet")
+        lines.append(f"plans {many(now.total, 'host')}; nothing is done to any of them yet")
     known = {(each.host, each.because) for each in was.failures}
     fresh = [each for each in now.failures if (each.host, each.because) not in known]
     for each in fresh[:MOST_FAILURES]:
@@ -62,5 +63,5 @@ def _waves(was: FleetNow, now: FleetNow) -> list[str]:
         lines.append(f"{over} over; {sign_of_life(now)}")
     size = ""
     if len(now.sizes) == now.waves and now.sizes:
-        size = f": {now.sizes[current - 1]} hosts"
+        size = f": {many(now.sizes[current - 1], 'host')}"
     return [*lines, f"wave {current} of {now.waves} begins{size}"]

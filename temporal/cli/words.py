@@ -30,3 +30,11 @@ def took(seconds: float) -> str:
         return f"{minutes}m{rest}s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes}m" if hours < 48 else f"{hours // 24}d{hours % 24}h"
+
+
+def many(count: int, what: str) -> str:
+    """
+    >>> many(1, "wave"), many(3, "wave"), many(10_000, "host")
+    ('1 wave', '3 waves', '10,000 hosts')
+    """
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

@@ -153,7 +153,7 @@ def parse(
             {**item, "loc": _original(item["loc"], ready)}
             for item in error.errors(include_url=False)
         ]
-        deeper = {item["loc"][:-1] for item in items} | {item["loc"][:-2] for item in items}
+        deeper = {item["loc"][:end] for item in items for end in range(len(item["loc"]))}
         found = [
             _finding(item, node, name, known)
             for item in items

@@ -74,6 +74,15 @@ def test_one_address_with_several_ports_is_several_hosts_with_names_of_their_own
     assert [m.host.name for m in fleet.members(0, 3)] == ["a:22", "a:23", "b"]
 
 
+def test_a_secret_typed_where_its_reference_belongs_is_refused_and_not_shown(
+    tmp_path: Path,
+) -> None:
+    key = "resources:\n  - file: /etc/key\n    secret: hunter2hunter2\n"
+    with pytest.raises(SpecError, match="file:/etc/key: a secret of it") as refused:
+        read(spec(tmp_path, f"hosts: [a]\n{key}"), FleetSpec)
+    assert "hunter2" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("head", "said"),
     [

@@ -53,6 +53,13 @@ def test_any_text_is_a_spec_or_a_spec_error(text: str) -> None:
             assert str(error).startswith("it.yml"), str(error)
 
 
+def test_the_only_item_that_does_not_fit_is_one_finding() -> None:
+    text = "host: a\nresources:\n  - user: ann\n    colour: red\n"
+    with pytest.raises(SpecError) as refused:
+        reading.parse(text, ServerSpec, "it.yml")
+    assert str(refused.value) == "it.yml:4: resources[0].colour: there is no such field"
+
+
 @settings(max_examples=100)
 @given(st.text())
 def test_any_text_at_all(text: str) -> None:

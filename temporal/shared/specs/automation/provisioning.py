@@ -18,11 +18,11 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from converge import AnyResource
 from temporal.shared.specs.automation.fleet import Fleet, Member
 from temporal.shared.specs.automation.hosts import Spec
 from temporal.shared.specs.automation.rollout import Point
 from temporal.shared.specs.automation.server import ConvergeHost, HttpAnswer, Planned
+from temporal.shared.specs.automation.wanted import Wanted
 from temporal.shared.specs.reading import Reading
 
 
@@ -34,11 +34,11 @@ class Shape(Spec):
             those get. A member says which by its number, from 1; 0 is `resources`.
     """
 
-    resources: tuple[AnyResource, ...] = Field(min_length=1)
+    resources: Wanted = Field(min_length=1)
     answers: tuple[HttpAnswer, ...] = ()
     variables: dict[str, Any] = Field(default_factory=dict)
     material: dict[str, str] = Field(default_factory=dict)
-    variants: tuple[tuple[AnyResource, ...], ...] = ()
+    variants: tuple[Wanted, ...] = ()
 
     def at(self, member: Member) -> ConvergeHost:
         """What is wanted of one host."""

@@ -19,17 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
 from converge import AnyResource, Change
 from converge.plans import summary
 from converge.render import render_plan
 from converge.reports import Report
 from temporal.shared.errors import Permanent
-from temporal.shared.secrets import HIDDEN_INPUT, check_reference
 from temporal.shared.specs.automation.creating import Create, Created, Register
 from temporal.shared.specs.automation.hosts import HostSpec, Spec
 from temporal.shared.specs.automation.notices import Notify
+from temporal.shared.specs.automation.wanted import Wanted
 from temporal.shared.specs.reading import Reading
 
 NOT_THERE = (
@@ -115,7 +114,7 @@ class ServerSpec(Spec):
     host: HostSpec | None = None
     create: Create | None = None
     register_in: Register | None = None
-    resources: tuple[AnyResource, ...] = Field(min_length=1)
+    resources: Wanted = Field(min_length=1)
     answers: tuple[HttpAnswer, ...] = ()
     variables: dict[str, Any] = Field(default_factory=dict)
     material: dict[str, str] = Field(default_factory=dict)
@@ -137,24 +136,6 @@ class ServerSpec(Spec):
             return self.create.name
         assert self.host is not None
         return self.host.name
-
-    @field_validator("resources")
-    @classmethod
-    def _references_are_references(
-        cls, resources: tuple[AnyResource, ...]
-    ) -> tuple[AnyResource, ...]:
-        # converge takes any text for a reference; a secret typed in its place must not travel.
-        for resource in resources:
-            for reference in resource.secrets():
-                try:
-                    check_reference(reference)
-                except ValueError as error:
-                    raise PydanticCustomError(
-                        HIDDEN_INPUT,
-                        "{id}: a secret of it {why}",
-                        {"id": resource.id, "why": str(error)},
-                    ) from None
-        return resources
 
     @classmethod
     def read_as(cls, value: Any, folder: Path) -> Reading:
