@@ -59,6 +59,14 @@ class Rolling(Talking):
             raise ApplicationError(
                 f"{self._why()}; {report.render()}", report, type="FleetFailed", non_retryable=True
             )
+        lost = self._fleet.total - self._state.done
+        if lost > 0:  # a mistake of ours must not pass for a fleet that is as declared
+            raise ApplicationError(
+                f"nothing is known of {lost} of {self._fleet.total} hosts, though all have had their"
+                f" turn; {self._report().render()}",
+                type="FleetFailed",
+                non_retryable=True,
+            )
         occasion = ended_well(self._fleet.notify, self._state.recovering)
         await self._say(occasion, f"{occasion}: {self._report().summary}", self._report().render())
         return self._report()
