@@ -77,7 +77,7 @@ class Sheet:
 
 
 def merged(old: Iterable[Sheet], new: Iterable[Sheet]) -> list[Sheet]:
-    """The sheets of both, in order; a phase that was measured anew takes the place of the old."""
+    """The sheets of both, in order; what was measured anew takes the place of the old."""
     sheets = {(one.rtt, one.hosts): one for one in old}
     for one in new:
         before = sheets.get((one.rtt, one.hosts))
@@ -86,9 +86,11 @@ def merged(old: Iterable[Sheet], new: Iterable[Sheet]) -> list[Sheet]:
 
 
 def _anew(old: Sheet, new: Sheet) -> Sheet:
-    measured = {one.phase for one in new.cells}
+    measured = {(one.who, one.phase) for one in new.cells}
     kept = [
-        replace(one, date=one.date or old.date) for one in old.cells if one.phase not in measured
+        replace(one, date=one.date or old.date)
+        for one in old.cells
+        if (one.who, one.phase) not in measured
     ]
     most = [one.memory for one in (old, new) if one.memory is not None and (one is new or kept)]
     return replace(new, cells=[*kept, *new.cells], memory=max(most, default=None))

@@ -62,8 +62,15 @@ def markdown(sheets: Sequence[Sheet], heading: Sequence[str], picture: str) -> s
 
 
 def _earlier(sheet: Sheet) -> str:
-    dates = {cell.phase: cell.date for cell in sheet.cells if cell.date and cell.date != sheet.date}
-    return "".join(f" {phase.capitalize()}: {date}." for phase, date in dates.items())
+    old = [cell for cell in sheet.cells if cell.date and cell.date != sheet.date]
+    dates = dict.fromkeys((cell.phase, cell.date) for cell in old)
+    whose = {
+        key: [NAMES[cell.who] for cell in old if (cell.phase, cell.date) == key] for key in dates
+    }
+    return "".join(
+        f" {phase.capitalize()} of {', '.join(whose[phase, date])}: {date}."
+        for phase, date in dates
+    )
 
 
 def into(page: Path, section: str) -> None:
