@@ -114,9 +114,11 @@ def _sheet(lab: Lab, bin: Path, hosts: int, rtt: float, chosen: argparse.Namespa
     everybody = [who for who in EVERYBODY if who in (CLI, LIBRARY, *chosen.peers)]
     looks: dict[str, list[str]] = {}
     if FIRST in chosen.phases:
-        for who in everybody:
-            cell = sheet.add(who, FIRST)
-            while _more(cell, chosen.first_turns, chosen.budget):
+        for _ in range(chosen.first_turns):
+            for who in everybody:
+                cell = sheet.add(who, FIRST)
+                if not _more(cell, chosen.first_turns, chosen.budget):
+                    continue
                 with _servers(lab, bin, hosts, rtt, "first") as field, _at_work(field, who, sheet):
                     _measure(field, cell)
                     looks[who] = field.look()
