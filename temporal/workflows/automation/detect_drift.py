@@ -29,6 +29,8 @@ from temporal.workflows.automation.telling import tell
 class DetectDrift(Rolling):
     """Says which servers of a fleet are not as declared; tells of a change; repairs within limits."""
 
+    looks_back = True  # for the repair
+
     @workflow.init
     def __init__(self, fleet: DriftSpec) -> None:
         super().__init__(fleet)

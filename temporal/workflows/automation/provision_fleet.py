@@ -146,8 +146,9 @@ class ProvisionFleet(Rolling):
 
     def going_on(self) -> FleetSpec:
         """See base class."""
-        fleet = self._spec.going_on(self._state)
-        if "plan" not in fleet.rollout.approve:
+        planned = "plan" in self._spec.rollout.approve
+        fleet = self._spec.going_on(self._state, whole=planned)
+        if not planned:
             return fleet
         all_of_them = isinstance(self._order, range)
         preview = Preview(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import ClassVar
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
@@ -28,6 +29,9 @@ class Rolling(Talking):
     A subclass says in `one` what is done to a host, and calls `roll_out`. It can be paused, resumed,
     aborted and asked how far it is; it goes on as new before its history gets too long.
     """
+
+    looks_back: ClassVar[bool] = False
+    """Whether it needs members again after their turn."""
 
     def __init__(self, fleet: Fleet) -> None:
         super().__init__(fleet)
@@ -81,7 +85,7 @@ class Rolling(Talking):
 
     def going_on(self) -> Fleet:
         """The input of the run that goes on from this one."""
-        return self._fleet.going_on(self._state)
+        return self._fleet.going_on(self._state, whole=self.looks_back)
 
     def _report(self) -> FleetReport:
         return FleetReport(total=self._fleet.total, state=self._state)

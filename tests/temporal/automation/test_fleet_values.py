@@ -46,6 +46,19 @@ def test_ten_thousand_hosts_are_pages() -> None:
     assert len(fleet.model_dump_json()) < 500_000
 
 
+def test_who_goes_on_hands_on_what_is_still_to_come() -> None:
+    members = [{"host": f"h{n}"} for n in range(3 * PAGE)]
+    value = FleetSpec.of({"resources": [{"file": "/etc/motd", "content": "x"}]}, members)
+    fleet = FleetSpec.model_validate(value)
+    for begun in (0, PAGE - 1, PAGE, 2 * PAGE + 1):
+        state = fleet.state.model_copy(update={"next": begun})
+        left = fleet.going_on(state, whole=False)
+        assert list(left.members(begun, 3 * PAGE)) == list(fleet.members(begun, 3 * PAGE))
+        assert left.pages[: begun // PAGE] == ("[]",) * (begun // PAGE)
+        assert (left.total, left.state.next) == (3 * PAGE, begun)
+        assert fleet.going_on(state).pages == fleet.pages
+
+
 def spec(folder: Path, text: str) -> Path:
     path = folder / "fleet.yml"
     path.write_text(text)

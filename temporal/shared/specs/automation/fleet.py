@@ -102,9 +102,15 @@ class Fleet(Spec):
                 page = _MEMBERS.validate_json(self.pages[decoded])
             yield page[place % PAGE]
 
-    def going_on(self, state: FleetState) -> Self:
-        """The same fleet, as far as `state`: the input of the run that goes on from this one."""
-        return self.model_copy(update={"state": state})
+    def going_on(self, state: FleetState, *, whole: bool = True) -> Self:
+        """The same fleet, as far as `state`: the input of the run that goes on from this one.
+
+        Not `whole`: pages of which every member has had its turn are empty, so that what is handed
+        on, and held in memory, gets smaller from run to run.
+        """
+        done = 0 if whole else state.next // PAGE
+        pages = (*("[]" for _ in range(done)), *self.pages[done:])
+        return self.model_copy(update={"state": state, "pages": pages})
 
     @classmethod
     def read_as(cls, value: Any, folder: Path) -> Reading:
