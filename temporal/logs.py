@@ -45,6 +45,8 @@ def set_up(settings: Settings, file: Path | None = None) -> None:
         handler = logging.handlers.RotatingFileHandler(file, maxBytes=10**6, backupCount=1)
     handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
     handler.addFilter(RedactingFilter())
+    if settings.log_level != "DEBUG":
+        handler.addFilter(_of_note)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)
@@ -59,6 +61,14 @@ def set_up(settings: Settings, file: Path | None = None) -> None:
         for name in ("activity_info_on_message", "workflow_info_on_message"):
             if hasattr(adapter, name):
                 setattr(adapter, name, False)
+
+
+def _of_note(record: logging.LogRecord) -> bool:
+    """Not: the SDK's core had an answer for a client that does not wait for it any more, as one whose
+    terminal was left. Nothing is wrong then, and nobody can do anything."""
+    return not (
+        record.name.startswith("temporal.core") and "Query not found when" in record.getMessage()
+    )
 
 
 def ids(record: logging.LogRecord) -> dict[str, Any]:

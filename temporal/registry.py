@@ -13,6 +13,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -56,9 +57,10 @@ class Entry:
 
     @property
     def summary(self) -> str:
-        """First line of its docstring, or nothing."""
+        """First sentence of its docstring, or nothing."""
         doc = inspect.getdoc(self.target) if self.target.__doc__ else None
-        return doc.splitlines()[0] if doc else ""
+        first = " ".join((doc or "").partition("\n\n")[0].split())
+        return re.split(r"(?<=\.)\s", first, maxsplit=1)[0]
 
     @property
     def arg_types(self) -> list[Any] | None:

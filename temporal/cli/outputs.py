@@ -75,7 +75,7 @@ async def show_outputs(ops: Ops, run: Run, as_json: bool) -> FleetReport | None:
         _print(group)
     for each in lost:
         console().print(
-            f"{each.host}: {each.ending}: {_line(each.because)}", style="red", markup=False
+            f"{each.host}: {each.ending}: {_line(each.reason)}", style="red", markup=False
         )
     _close(run, report, lost)
     return report
@@ -89,7 +89,7 @@ def _close(run: Run, report: FleetReport | None, lost: Sequence[object]) -> None
     more = report.state.failed - len(report.state.failures)
     if more > 0 and lost:
         say(f"of {more} more that failed, those that were not reached are not listed")
-    say(f"{report.total} hosts: {report.summary}")
+    say(f"{report.total} host{'s' * (report.total != 1)}: {report.summary}")
 
 
 def _alone(result: CommandResult) -> None:

@@ -142,6 +142,9 @@ def targets(
             for each in chosen(Path(inventory), limit)
         ]
     if hosts:
+        twice = [each for at, each in enumerate(hosts) if each in hosts[:at]]
+        if twice:
+            wrong(f"--host {twice[0]} stands there twice")
         return [reading.read(path, ServerSpec, {"host": each, "create": None}) for each in hosts]
     spec = reading.read(path, ServerSpec)
     if spec.create is not None:

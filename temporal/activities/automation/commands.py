@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from temporalio import activity
 from temporalio.common import RetryPolicy
+from temporalio.exceptions import ApplicationError
 
 import converge
 from converge.errors import ConvergeError
@@ -45,6 +46,9 @@ async def run_on_host(wanted: HostCommand, member: Member) -> CommandResult:
     async with Pulse(Progress(what="runs the command", host=name)):
         try:
             host = await open_host(member.host)
+        except Permanent as error:
+            return CommandResult(host=name, ending="not run", because=_alone(error, name))
+        try:
             ran = await converge.run(
                 host,
                 wanted.text,
@@ -60,9 +64,9 @@ async def run_on_host(wanted: HostCommand, member: Member) -> CommandResult:
             said = explained(error, name)
             if error.retryable:
                 raise said from error
-            return CommandResult(host=name, ending="not run", because=str(said))
+            return CommandResult(host=name, ending="not run", because=_alone(said, name))
         except Permanent as error:
-            return CommandResult(host=name, ending="not run", because=str(error))
+            return CommandResult(host=name, ending="not run", because=_alone(error, name))
         except asyncio.CancelledError:
             await abort_if_asked(host, run_id)
             raise
@@ -74,3 +78,8 @@ async def run_on_host(wanted: HostCommand, member: Member) -> CommandResult:
         stdout=Output(text=ran.stdout.render(), cut=ran.stdout.cut),
         stderr=Output(text=ran.stderr.render(), cut=ran.stderr.cut),
     )
+
+
+def _alone(error: ApplicationError, host: str) -> str:
+    """What it says, without the host's name: so hosts that say the same are shown as one."""
+    return error.message.removeprefix(f"{host}: ")

@@ -60,7 +60,7 @@ async def patch_host(patch: Patch, member: Member) -> Patched:
         if found.outcome.ending not in ("failed", "unreachable") and not found.reboot:
             await _answers(patch, member)
     except Permanent as error:
-        return Patched(outcome=HostOutcome(host=name, ending="failed", because=str(error)))
+        return Patched(outcome=HostOutcome(host=name, ending="failed", because=error.message))
     return found
 
 

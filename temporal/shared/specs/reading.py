@@ -9,7 +9,7 @@ the last one.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from temporal.shared.errors import SpecError
 from temporal.shared.secrets import HIDDEN_INPUT
+from temporal.shared.specs.fields import fields
 
 T = TypeVar("T")
 _MAX_SHOWN = 80
@@ -141,21 +142,19 @@ def parse(
         return adapter.validate_python(ready.value)
     except Misfit as error:
         lines = [
-            _finding(
-                {"loc": loc, "msg": message, "type": "misfit", "input": came}, node, name, set()
-            )
+            _finding({"loc": loc, "msg": message, "type": "misfit", "input": came}, node, name, {})
             for loc, message, came in error.items
         ]
         raise SpecError("\n".join(line for _, line in sorted(dict.fromkeys(lines)))) from None
     except ValidationError as error:
-        known = set(_property_names(adapter.json_schema()))
+        schema = adapter.json_schema()
         items: list[dict[str, Any]] = [
             {**item, "loc": _original(item["loc"], ready)}
             for item in error.errors(include_url=False)
         ]
         deeper = {item["loc"][:end] for item in items for end in range(len(item["loc"]))}
         found = [
-            _finding(item, node, name, known)
+            _finding(item, node, name, schema)
             for item in items
             # Items that do not fit are dropped, and then there are too few: that is no finding.
             if not (item["type"] == "too_short" and item["loc"] in deeper)
@@ -264,19 +263,24 @@ def _construct(node: yaml.Node, name: str) -> Any:
         loader.dispose()
 
 
-def _finding(item: Any, root: yaml.Node, name: str, known: set[str]) -> tuple[int, str]:
+def _finding(item: Any, root: yaml.Node, name: str, schema: dict[str, Any]) -> tuple[int, str]:
     line, path = _locate(root, item["loc"])
     message = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     if item["type"] == "extra_forbidden":
         field = str(item["loc"][-1])
-        near = difflib.get_close_matches(field, known, n=2, cutoff=0.6)
+        near = difflib.get_close_matches(field, fields(schema, item["loc"][:-1]), n=2, cutoff=0.6)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         return line, f"{name}:{line}: {path}: there is no such field{hint}"
     if item["type"] == "missing":
         return line, f"{name}:{line}: {path}: is missing"
     if item["type"] == HIDDEN_INPUT:  # a secret that stands where its reference belongs
         return line, f"{name}:{line}: {path or 'the spec'}: {message}"
-    shown = repr(item.get("input"))
+    came = item.get("input")
+    if (came is None and item["type"] in ("misfit", "value_error")) or (
+        not item["loc"] and isinstance(came, Mapping)
+    ):  # nothing came, or it is the whole file, part of it made ready already
+        return line, f"{name}:{line}: {path or 'the spec'}: {message}"
+    shown = repr(came)
     shown = shown if len(shown) <= _MAX_SHOWN else shown[: _MAX_SHOWN - 1] + "…"
     return line, f"{name}:{line}: {path or 'the spec'}: {message} (it is {shown})"
 
@@ -304,14 +308,3 @@ def _locate(root: yaml.Node, loc: tuple[int | str, ...]) -> tuple[int, str]:
         elif last and isinstance(part, str) and part.isidentifier():
             path += f".{part}" if path else str(part)
     return line, path
-
-
-def _property_names(schema: Any) -> Iterator[str]:
-    if isinstance(schema, dict):
-        for key, value in schema.items():
-            if key == "properties" and isinstance(value, dict):
-                yield from value
-            yield from _property_names(value)
-    elif isinstance(schema, list):
-        for value in schema:
-            yield from _property_names(value)

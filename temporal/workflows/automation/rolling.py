@@ -189,7 +189,9 @@ class Rolling(Talking):
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
-            because = str(error.cause or error)
+            cause = error.cause or error
+            # Not str(): before its own words that has the name of the failure's type.
+            because = cause.message if isinstance(cause, ApplicationError) else str(cause)
             outcome = HostOutcome(host=member.host.name, ending="unreachable", because=because)
         finally:
             self._running.pop(position, None)

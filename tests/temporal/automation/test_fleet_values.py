@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from temporal.shared.errors import SpecError
 from temporal.shared.specs.automation.fleet import PAGE
+from temporal.shared.specs.automation.outcome import FleetReport, FleetState, HostOutcome
 from temporal.shared.specs.automation.provisioning import FleetSpec
 from temporal.shared.specs.automation.rollout import Rollout, share_of
 from temporal.shared.specs.reading import read
@@ -28,7 +29,7 @@ def test_a_share_is_rounded_up_and_never_more_than_all(share: str, total: int, h
 @given(
     st.integers(1, 3000),
     st.one_of(st.integers(0, 50).map(str), st.integers(0, 100).map(lambda n: f"{n}%")),
-    st.one_of(st.integers(0, 50).map(str), st.integers(0, 100).map(lambda n: f"{n}%")),
+    st.one_of(st.integers(1, 50).map(str), st.integers(1, 100).map(lambda n: f"{n}%")),
 )
 def test_waves_hold_each_host_once(total: int, canary: str, wave: str) -> None:
     waves = Rollout(canary=canary, wave=wave).waves(total)
@@ -102,6 +103,15 @@ def test_a_secret_typed_where_its_reference_belongs_is_refused_and_not_shown(
         ("", "give exactly one of hosts and inventory"),
         ("hosts: []\n", "fleet.yml:1: hosts: must be a list of hosts"),
         ("hosts: [a, root@a]\n", "fleet.yml:1: hosts: the same host stands there twice: a"),
+        ("hosts: [lab:a, lab:a]\n", "hosts: the same host stands there twice: a .a.$"),
+        ("hosts: [a, {adress: b}]\n", r"fleet.yml:1: hosts\[1\].adress: there is no such field"),
+        ("hosts: [a]\nrollout: {wave: 0}\n", "fleet.yml:2: rollout.wave: a wave of no hosts"),
+        ("hosts: [a]\nrollout: {canary: 200%}\n", "canary: must be a number of hosts or a share"),
+        (
+            "hosts: [a]\nrollout: {canery: 1}\n",
+            r"canery: there is no such field; did you mean canary\?",
+        ),
+        ("hosts: [a]\nanswers: [{http: /, contain: x}]\n", r"contain: .* did you mean contains\?"),
         (
             "hosts: [{address: a, alias: x}, {address: b, alias: x}]\n",
             "fleet.yml:1: hosts: two hosts are called x: give them aliases",
@@ -116,3 +126,27 @@ def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, head: str, said: st
     (tmp_path / "hosts.ini").write_text("[web]\nweb1\n")
     with pytest.raises(SpecError, match=said):
         read(spec(tmp_path, head + FILE), FleetSpec)
+
+
+def test_a_typo_is_offered_the_fields_of_its_own_place_and_of_no_other(tmp_path: Path) -> None:
+    text = "hosts: [a]\nresources:\n  - file: /etc/motd\n    contnt: x\n"
+    with pytest.raises(SpecError, match=r"resources\[0\].contnt: .*; did you mean content\?$"):
+        read(spec(tmp_path, text), FleetSpec)
+
+
+def test_a_report_longer_than_a_screen_ends_with_what_it_says_first() -> None:
+    def report(failed: int) -> list[str]:
+        state = FleetState()
+        for n in range(failed):
+            state = state.with_outcome(
+                HostOutcome(host=f"h{n}", ending="unreachable", because=f"h{n}: refused")
+            )
+        return FleetReport(total=100, state=state).render().splitlines()
+
+    assert report(2) == [
+        "100 hosts: 2 unreachable, 98 not begun",
+        "  ! h0: refused",
+        "  ! h1: refused",
+    ]
+    long = report(50)
+    assert long[-1] == long[0] == "100 hosts: 50 unreachable, 50 not begun"

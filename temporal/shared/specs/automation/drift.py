@@ -242,7 +242,7 @@ class DriftReport(Spec):
         unseen = sum(each.now == "unseen" for each in self.hosts)
         more = self.drifted + unseen - len(self.hosts)
         lines += [f"  ... and {more} more"] if more > 0 else []
-        lines += [f"  ! {each.host}: {each.because}" for each in self.failures]
+        lines += [f"  ! {each.host}: {each.reason}" for each in self.failures]
         more = self.unreached - len(self.failures)
         lines += [f"  ... and {more} more that could not be looked at"] if more > 0 else []
         if self.repair:

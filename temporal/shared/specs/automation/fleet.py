@@ -161,25 +161,31 @@ def _gathered(value: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
     return [{"host": each.host, "variables": dict(each.variables)} for each in found]
 
 
+class _Hosts(Spec):
+    hosts: list[HostSpec]
+
+
 def _named_apart(members: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The members, each place once and each with a name that no other has.
 
     The same place under two names would be worked on by two at a time; of two hosts with one name
     nobody could say which one a report means. One address with several ports needs no alias.
     """
-    hosts = [TypeAdapter(HostSpec).validate_python(member["host"]) for member in members]
+    # As a field of that name, so that a host that does not fit is told with its place in the file.
+    hosts = _Hosts.model_validate({"hosts": [member["host"] for member in members]}).hosts
     names = Counter(host.name for host in hosts)
     seen: dict[tuple[Any, ...], str] = {}
-    apart = []
-    for host, member in zip(hosts, members, strict=True):
-        port = host.port or 22
-        place = (host.local, host.lab_name, host.lab, host.address, port, host.jump)
+    for host in hosts:
+        place = (host.local, host.lab_name, host.lab, host.address, host.port or 22, host.jump)
         if place in seen:
             other = seen[place]
             both = host.name if other == host.name else f"{other} and {host.name}"
             where = host.address or host.lab or "local"
             raise Misfit((("hosts",), f"the same host stands there twice: {both} ({where})", None))
         seen[place] = host.name
+    apart = []
+    for host, member in zip(hosts, members, strict=True):
+        port = host.port or 22
         if names[host.name] == 1:
             apart.append(member)
         elif host.alias or not host.address:

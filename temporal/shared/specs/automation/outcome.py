@@ -16,6 +16,10 @@ Ending = Literal["unchanged", "changed", "drifted", "done", "failed", "unreachab
 longer looks as the approved plan had it, and nothing was done there."""
 
 
+SCREEN = 20
+"""Lines after which the first ones may be out of sight."""
+
+
 class HostOutcome(Spec):
     """What came of one host of a fleet."""
 
@@ -31,8 +35,13 @@ class HostOutcome(Spec):
     @property
     def summary(self) -> str:
         """In one line."""
-        why = f": {self.because}" if self.because else ""
+        why = f": {self.reason}" if self.because else ""
         return f"{self.host} {self.ending}{why}"
+
+    @property
+    def reason(self) -> str:
+        """Why it failed, without the host's name, which stands before it wherever it is shown."""
+        return self.because.removeprefix(f"{self.host}: ")
 
 
 class Waiting(Spec):
@@ -162,13 +171,14 @@ class FleetReport(Spec):
         return ", ".join([*said, *([f"{left} not begun"] if left else [])])
 
     def render(self) -> str:
-        """For people: the summary, then what failed."""
-        lines = [f"{self.total} hosts: {self.summary}"]
-        lines += [f"  ! {each.host}: {each.because}" for each in self.state.failures]
+        """For people: the summary, then what failed; after more than a screen the summary again."""
+        head = f"{self.total} host{'s' * (self.total != 1)}: {self.summary}"
+        lines = [head, *(f"  ! {each.host}: {each.reason}" for each in self.state.failures)]
         more = self.state.failed - len(self.state.failures)
         lines += [f"  ... and {more} more"] if more > 0 else []
         lines += [
             f"  {each.at} {each.plan[:12]} of {each.hosts} hosts approved by {each.by}"
             for each in self.state.approvals
         ]
-        return "\n".join([*lines, *(f"  ? not notified: {each}" for each in self.state.untold)])
+        lines += [f"  ? not notified: {each}" for each in self.state.untold]
+        return "\n".join([*lines, *([head] if len(lines) > SCREEN else [])])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from temporal.shared.specs.automation.health import Check
 from temporal.shared.specs.automation.hosts import Spec
@@ -14,11 +15,17 @@ BEGUN_IN_A_RUN = 1000
 """Hosts begun before a run goes on as new: about 6,000 events of the 51,200 that end a run."""
 
 
+_SHARE = r"^(\d+|\d{1,2}(\.\d+)?%|100%)$"
+
+
 def _share(value: Any) -> Any:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(text, str) and not re.match(_SHARE, text):
+        raise ValueError("must be a number of hosts or a share of them, as 3 or 25%")
+    return text
 
 
-Share = Annotated[str, BeforeValidator(_share), Field(pattern=r"^(\d+|\d{1,2}(\.\d+)?%|100%)$")]
+Share = Annotated[str, BeforeValidator(_share), Field(pattern=_SHARE)]
 """So many hosts, or so many in a hundred: `3`, `25%`."""
 
 
@@ -68,6 +75,13 @@ class Rollout(Spec):
     checks: tuple[Check, ...] = ()
     approve: Points = ()
     approve_within: float = Field(0.0, ge=0, le=30 * 86400)
+
+    @field_validator("wave")
+    @classmethod
+    def _goes_on(cls, wave: str) -> str:
+        if not float(wave.rstrip("%")):
+            raise ValueError("a wave of no hosts never comes to an end; 1 is the least")
+        return wave
 
     @model_validator(mode="after")
     def _canary_to_approve(self) -> Rollout:
