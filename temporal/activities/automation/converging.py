@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 from datetime import timedelta
 
 from temporalio import activity
@@ -221,5 +220,9 @@ async def abort_if_asked(host: Host, run_id: str) -> None:
     """A cancelled run stops its work on the host; a worker that merely stops leaves it alone."""
     details = activity.cancellation_details()
     if details is not None and details.cancel_requested:
-        with contextlib.suppress(ConvergeError):
-            await asyncio.shield(converge.abort(host, run_id))
+        try:
+            await asyncio.shield(converge.abort(host, run_id, secrets=resolve))
+        except ConvergeError as error:
+            activity.logger.warning(
+                "%s: cancelled, and its work there could not be stopped: %s", host.name, error
+            )

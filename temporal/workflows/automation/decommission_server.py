@@ -36,7 +36,13 @@ class DecommissionServer:
         if located.found is not None:
             destroyed = await workflow.execute_activity(
                 "discard_server",
-                Discard(place=one.place, id=located.found.id, unmarked=one.unmarked),
+                # By its mark as well: another server may have the id by now, as in a lab.
+                Discard(
+                    place=one.place,
+                    token=located.found.token,
+                    id=located.found.id,
+                    unmarked=one.unmarked,
+                ),
             )
         forgotten: str | None = None
         if spec.forget is not None:

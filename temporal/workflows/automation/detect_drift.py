@@ -116,6 +116,9 @@ class DetectDrift(Rolling):
             return found.model_copy(update={"repair": Repaired(because=because)})
         spec = self._drift.repairing({host: plan for host, (_, plan) in may.items()})
         run = f"{workflow.info().workflow_id}-repair-{workflow.info().run_id[:8]}"
+        self._past = (
+            f"the hosts have been looked at; to run {run}, which repairs them, it can be said"
+        )
         why = await _provision(spec, run)
         now = await self._again(list(spec.members(0, spec.total)))
         digest = found.digest

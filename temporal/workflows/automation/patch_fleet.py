@@ -7,6 +7,7 @@ from temporalio import workflow
 from temporal.shared.specs.automation.fleet import Member
 from temporal.shared.specs.automation.outcome import FleetReport, HostOutcome
 from temporal.shared.specs.automation.patching import Patched, PatchSpec
+from temporal.workflows.automation.cancelled import stop_if_cancelled
 from temporal.workflows.automation.rolling import Rolling
 
 _TO_ITS_END = workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
@@ -37,6 +38,7 @@ class PatchFleet(Rolling):
         )
         if not patched.reboot:
             return patched.outcome
+        stop_if_cancelled()  # else a host would be rebooted for who has cancelled
         outcome: HostOutcome = await workflow.execute_activity(
             "reboot_host", args=[self._patch, member, patched], cancellation_type=_TO_ITS_END
         )

@@ -147,11 +147,14 @@ async def _given_up(create: Create, created: Created | None, token: str, settle:
             if created
             else f"{what}: if it was made, it is kept; it bears the token {token}"
         )
+    discarding: workflow.ActivityHandle[tuple[str, ...]] = workflow.start_activity(
+        "discard_server", Discard(place=create.place, token=token, settle=settle)
+    )
     try:
-        ids: tuple[str, ...] = await workflow.execute_activity(
-            "discard_server",
-            Discard(place=create.place, token=token, settle=settle),
-        )
+        try:
+            ids = await asyncio.shield(discarding)
+        except asyncio.CancelledError:
+            ids = await discarding  # cancelled meanwhile: it would stay, and cost
     except ActivityError as error:
         return (
             f"{what} may still be there, and cost: destroying it failed ({_said(error)}). Look for the"

@@ -57,6 +57,7 @@ class Rolling(Talking):
                 task.cancel()
             await asyncio.gather(*ending, return_exceptions=True)
             raise
+        self._past = "it is at its end: no further host begins"
         if self._over():
             await self._say("failed", f"failed: {self._why()}", self._report().render())
             report = self._report()

@@ -13,18 +13,21 @@ from temporal.shared.specs.automation.fleet import Fleet
 from temporal.shared.specs.automation.notices import Occasion
 from temporal.shared.specs.automation.outcome import Approval, Waiting
 from temporal.shared.specs.automation.rollout import Approve, Word, share_of
+from temporal.workflows.automation.cancelled import stop_if_cancelled
 from temporal.workflows.automation.telling import tell
 
 
 class Talking:
     """A workflow on a fleet that can be paused, resumed, aborted, and told that somebody approves.
 
-    Each is an update with the name of who did it; what cannot be now is refused.
+    Each is an update with the name of who did it; what cannot be now is refused. Once `_past` says
+    why, nothing can be: what is accepted and has no effect would pass for done.
     """
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
         self._state = fleet.state
+        self._past = ""
 
     @workflow.update
     def pause(self, word: Word) -> None:
@@ -33,6 +36,7 @@ class Talking:
 
     @pause.validator
     def _may_pause(self, word: Word) -> None:
+        self._may_be_told()
         if self._state.paused:
             raise ValueError(f"it is paused already, by {self._state.paused}")
 
@@ -43,6 +47,7 @@ class Talking:
 
     @resume.validator
     def _may_resume(self, word: Word) -> None:
+        self._may_be_told()
         if not self._state.paused:
             raise ValueError("it is not paused")
 
@@ -53,6 +58,7 @@ class Talking:
 
     @abort.validator
     def _may_abort(self, word: Word) -> None:
+        self._may_be_told()
         if self._state.aborted:
             raise ValueError(f"it is aborted already, by {self._state.aborted}")
 
@@ -79,6 +85,10 @@ class Talking:
                 " it, and approve that"
             )
 
+    def _may_be_told(self) -> None:
+        if self._past:
+            raise ValueError(self._past)
+
     def _was_approved(self, plan: str) -> bool:
         return any(each.plan.startswith(plan) for each in self._state.approvals)
 
@@ -86,6 +96,7 @@ class Talking:
         """Returns when somebody has approved that, or when it is over."""
         self._note(waiting=waiting)
         await self.say_waiting(waiting.summary, body)
+        stop_if_cancelled()  # meanwhile; nobody could cancel it a second time
         within = self._fleet.rollout.approve_within
         try:
             await workflow.wait_condition(

@@ -111,3 +111,13 @@ def test_the_inventory_lies_beside_the_spec(tmp_path: Path) -> None:
     gone = "server: {provider: lab, name: web1}\nforget: hosts.d"
     away = reading.parse(gone, DecommissionSpec, "x.yml", folder=tmp_path)
     assert away.forget == str(tmp_path / "hosts.d")
+
+
+def test_a_name_that_no_file_can_bear_is_refused_before_anything_is_done() -> None:
+    value = {
+        "host": {"address": "10.0.0.1", "alias": "../web1"},
+        "resources": [{"file": "/srv/x", "content": "x"}],
+        "register_in": {"inventory": "/srv/hosts.d"},
+    }
+    with pytest.raises(ValueError, match=r"register_in: '../web1' must be 1 to 63 of a-z"):
+        ServerSpec.model_validate(value)

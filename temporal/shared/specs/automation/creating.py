@@ -27,13 +27,14 @@ from temporal.shared.specs.automation.places import CloudPlace, LabPlace, kind
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 
 
-def _named(value: str) -> str:
+def named(value: str) -> str:
+    """`value`, if a server can be called so. Raises ValueError."""
     if not _NAME.fullmatch(value):
         raise ValueError("must be 1 to 63 of a-z, 0-9, dots and dashes, as a host name is")
     return value
 
 
-ServerName = Annotated[str, AfterValidator(_named)]
+ServerName = Annotated[str, AfterValidator(named)]
 
 
 class Making(Spec):

@@ -25,7 +25,7 @@ from converge.plans import summary
 from converge.render import render_plan
 from converge.reports import Report
 from temporal.shared.errors import Permanent
-from temporal.shared.specs.automation.creating import Create, Created, Register
+from temporal.shared.specs.automation.creating import Create, Created, Register, named
 from temporal.shared.specs.automation.hosts import HostSpec, Spec
 from temporal.shared.specs.automation.notices import Notify
 from temporal.shared.specs.automation.wanted import Wanted
@@ -127,6 +127,11 @@ class ServerSpec(Spec):
             raise ValueError("give exactly one of host and create")
         if self.create is not None and self.approved is not None:
             raise ValueError("a server that is not there yet has no plan to be approved")
+        if self.register_in is not None:
+            try:
+                named(self.name)  # it is a file's name there
+            except ValueError as error:
+                raise ValueError(f"register_in: {self.name!r} {error}: give an alias") from None
         return self
 
     @property
