@@ -62,15 +62,15 @@ def markdown(sheets: Sequence[Sheet], heading: Sequence[str], picture: str) -> s
 
 
 def _earlier(sheet: Sheet) -> str:
-    old = [cell for cell in sheet.cells if cell.date and cell.date != sheet.date]
-    dates = dict.fromkeys((cell.phase, cell.date) for cell in old)
-    whose = {
-        key: [NAMES[cell.who] for cell in old if (cell.phase, cell.date) == key] for key in dates
-    }
-    return "".join(
-        f" {phase.capitalize()} of {', '.join(whose[phase, date])}: {date}."
-        for phase, date in dates
-    )
+    """What is of another date than its sheet; a contestant is named where not all are."""
+    said: dict[str, list[str]] = {}
+    for phase in PHASES:
+        cells = [cell for cell in sheet.cells if cell.phase == phase]
+        for date in dict.fromkeys(cell.date for cell in cells if cell.date not in ("", sheet.date)):
+            whose = [NAMES[cell.who] for cell in cells if cell.date == date]
+            of = "" if len(whose) == len(cells) else f" of {', '.join(whose)}"
+            said.setdefault(date, []).append(phase + of)
+    return "".join(f" Measured {date}: {', '.join(what)}." for date, what in said.items())
 
 
 def into(page: Path, section: str) -> None:

@@ -89,7 +89,7 @@ def test_a_phase_measured_anew_leaves_the_others_with_their_date() -> None:
     assert (found.date, found.memory) == ("today", 120.0)
     (kept,) = [cell for cell in found.cells if cell.phase == results.NONE]
     assert (kept.who, kept.date) == ("temporal-ops", "yesterday")
-    assert "No change of temporal-ops, command with a worker: yesterday." in show.markdown(
+    assert "Measured yesterday: no change." in show.markdown(
         [found], [], "x.png"
     )
 
