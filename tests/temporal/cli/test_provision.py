@@ -76,6 +76,11 @@ def test_several_hosts_of_an_inventory(ops: Shell) -> None:
     assert ops("provision", "plan", str(path), *args, "--limit", "wev").status == 2
 
 
+def test_a_host_given_twice_is_refused(ops: Shell) -> None:
+    twice = ops("provision", "plan", motd(ops), "--host", "local", "--host", "local")
+    assert twice.status == 2 and "--host local stands there twice" in twice.err
+
+
 def test_a_host_that_cannot_be_looked_at(ops: Shell) -> None:
     file = spec(ops, "package: nginx", host="nobody@lab-of-no-such-name.invalid")
     done = ops("provision", "plan", file, "--json")
