@@ -162,7 +162,7 @@ def plan_that_waits(name: str) -> str:
     while time.monotonic() < deadline:
         found = asked("runs", "plan", name, "--json")
         if found is not None:
-            return str(found["plan"])
+            return str(found["waiting"]["plan"])
         run = asked("runs", "show", name, "--json")
         if run is not None and run["run"]["closed"]:
             return ""

@@ -89,9 +89,7 @@ def test_a_phase_measured_anew_leaves_the_others_with_their_date() -> None:
     assert (found.date, found.memory) == ("today", 120.0)
     (kept,) = [cell for cell in found.cells if cell.phase == results.NONE]
     assert (kept.who, kept.date) == ("temporal-ops", "yesterday")
-    assert "Measured yesterday: no change." in show.markdown(
-        [found], [], "x.png"
-    )
+    assert "Measured yesterday: no change." in show.markdown([found], [], "x.png")
 
 
 def asdict_(one: Sheet) -> dict[str, object]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from temporal.shared.errors import SpecError
 from temporal.shared.specs.automation.fleet import PAGE
 from temporal.shared.specs.automation.outcome import FleetReport, FleetState, HostOutcome
+from temporal.shared.specs.automation.outcome import FleetState, HostOutcome
 from temporal.shared.specs.automation.provisioning import FleetSpec
 from temporal.shared.specs.automation.rollout import Rollout, share_of
 from temporal.shared.specs.reading import read
@@ -58,6 +59,15 @@ def test_who_goes_on_hands_on_what_is_still_to_come() -> None:
         assert left.pages[: begun // PAGE] == ("[]",) * (begun // PAGE)
         assert (left.total, left.state.next) == (3 * PAGE, begun)
         assert fleet.going_on(state).pages == fleet.pages
+
+
+def test_a_hundred_long_failures_stay_far_from_the_limit_of_a_payload() -> None:
+    state = FleetState()
+    for number in range(150):
+        why = HostOutcome(host=f"h{number}", ending="unreachable", because="\u4e16" * 100_000)
+        state = state.with_outcome(why)
+    assert state.failed == 150 and len(state.failures) == 100
+    assert len(state.model_dump_json().encode()) < 1_000_000
 
 
 def spec(folder: Path, text: str) -> Path:

@@ -81,6 +81,10 @@ class Approval(Spec):
     by: str
 
 
+MOST_BECAUSE = 2000
+"""Characters of why a host failed that a fleet carries along: a hundred of them fit any payload."""
+
+
 class FleetState(Spec):
     """How far a fleet is: what a run hands to its continuation.
 
@@ -127,7 +131,8 @@ class FleetState(Spec):
         """One host more."""
         counts = {**self.counts, outcome.ending: self.counts.get(outcome.ending, 0) + 1}
         failed = outcome.ending in ("failed", "unreachable")
-        failures = (*self.failures, outcome)[:100] if failed else self.failures
+        short = outcome.model_copy(update={"because": outcome.because[:MOST_BECAUSE]})
+        failures = (*self.failures, short)[:100] if failed else self.failures
         return self.model_copy(update={"counts": counts, "failures": failures})
 
     def without(self, ending: Ending) -> FleetState:
