@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from temporal.shared.errors import SpecError
 from temporal.shared.specs.automation.fleet import PAGE
 from temporal.shared.specs.automation.outcome import FleetReport, FleetState, HostOutcome
-from temporal.shared.specs.automation.outcome import FleetState, HostOutcome
 from temporal.shared.specs.automation.provisioning import FleetSpec
 from temporal.shared.specs.automation.rollout import Rollout, share_of
 from temporal.shared.specs.reading import read
