@@ -91,6 +91,8 @@ def test_what_nobody_tagged_is_told_by_the_end_of_its_name() -> None:
     token = marks.borne(["name", "size"], name, {})[1]
     assert marks.same("ops-1", token) and not marks.same("ops-2", token)
     assert marks.borne(["ex_metadata"], name, {}) == (name, ""), "where there are tags they decide"
+    others = "web1-7d9f8c6b5d12"
+    assert marks.borne(["name", "size"], others, {}) == (others, ""), "somebody else's names"
     with pytest.raises(Permanent, match="takes no tags"):
         marks.marked(["name"], "web1", "ops-1", {"team": "web"})
     with pytest.raises(Permanent, match="takes no key_pair"):

@@ -20,12 +20,13 @@ _CLIENT_TOKENS = ("ex_clienttoken",)
 _KEY_PAIRS = ("ex_keyname", "ex_keypair")
 _USER_DATA = ("ex_userdata", "ex_user_data")
 _WHERE = ("tags", "metadata", "labels")
-_SUFFIX = re.compile(r"(?P<name>.+)-(?P<digest>[0-9a-f]{12})")
+# Names that end with a dash and hex digits are common elsewhere: what is ours must not look alike.
+_SUFFIX = re.compile(r"(?P<name>.+)-ops-(?P<digest>[0-9a-f]{12})")
 
 
 def suffix(token: str) -> str:
     """What the name of a server ends with that cannot be tagged."""
-    return f"-{_digest(token)}"
+    return f"-ops-{_digest(token)}"
 
 
 def _digest(token: str) -> str:
