@@ -8,6 +8,7 @@ hierarchy is used; on a hybrid machine (v1 controllers beside it) that is
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -84,11 +85,13 @@ def frozen(path: Path) -> bool:
 def processes(path: Path) -> list[int]:
     """Pids in the group and below it, as this machine counts them."""
     found: list[int] = []
-    for file in path.rglob("cgroup.procs"):
+    # Groups come and go meanwhile: os.walk passes over what has gone, Path.rglob raises.
+    for folder, _, _ in os.walk(path):
         try:
-            found += [int(line) for line in file.read_text().split() if line != "0"]
+            text = Path(folder, "cgroup.procs").read_text()
         except OSError:
             continue
+        found += [int(line) for line in text.split() if line != "0"]
     return found
 
 

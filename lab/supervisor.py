@@ -37,6 +37,8 @@ mount -t overlay lab "$folder/root" \\
   -o "lowerdir=$folder/cache:$base,upperdir=$top/upper,workdir=$top/work"
 while :; do
   status=0
+  # The kernel takes the cable of a server that has ended away in its own time.
+  ip link delete "vb-$machine" 2>/dev/null || :
   (
     echo 0 >"$group/box/cgroup.procs" &&
     SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 exec systemd-nspawn --quiet --settings=no --boot \\

@@ -90,7 +90,7 @@ def test_a_worker_killed_while_a_host_reboots(shell: Shell, server: Patchable) -
     kill(worker)
     # The host comes back while nobody is there to see it go.
     server.says("touch /root/go")
-    until(lambda: booted(server), lambda: "it rebooted")
+    until_slowly(lambda: booted(server))
     taken_over(shell)
     done_once(server, run)
 
