@@ -31,6 +31,7 @@ from converge.host import Host
 from converge.launcher import launcher_script
 from converge.shell import complete, quote
 from converge.talk import collect, records
+from converge.unit import TAKE_LOCK
 from converge.work import Secrets, Work
 
 MOST_TRIES = 3
@@ -171,6 +172,7 @@ def _task_script(
         'exec >>"$1" 2>/dev/null',
         f"holder={quote(holder)} patience={int(max(lock_wait, 0))}",
         _BEGIN,
+        TAKE_LOCK,
         LEFT,
         # Who planned before this one must look again.
         'printf "%s\\n" "$ID.$N begun" >"$S/token"',
@@ -197,14 +199,4 @@ ended() { # a machine that goes down interrupts the task, a person aborts it
 }
 trap ended TERM INT
 mkdir -p -- "$T"
-exec 9<>"$S/lock"
-waited=0
-while ! flock -n 9; do
-  if [ "$waited" -ge "$patience" ]; then
-    rec holder; cat "$S/lock"
-    rm -rf -- "$T"; rec end locked; exit 0
-  fi
-  sleep 1; waited=$((waited + 1))
-done
-printf '%s\n' "$holder, run $ID, since $(date -u +%Y-%m-%dT%H:%M:%SZ)" >"$S/lock"
 """

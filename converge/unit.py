@@ -124,8 +124,7 @@ over=" $(find "$S/runs" -mindepth 1 -maxdepth 1 -mmin +1440 2>/dev/null | sed 's
 done
 """
 
-_LOCK = (
-    r"""
+TAKE_LOCK = r"""
 exec 9<>"$S/lock"
 waited=0
 while ! flock -n 9; do
@@ -137,6 +136,11 @@ while ! flock -n 9; do
 done
 # Same file, written through another descriptor: the lock stays, the old name goes.
 printf '%s\n' "$holder, run $ID, since $(date -u +%Y-%m-%dT%H:%M:%SZ)" >"$S/lock"
+"""
+
+_LOCK = (
+    TAKE_LOCK
+    + r"""
 found=; [ ! -r "$S/token" ] || found=$(cat "$S/token")
 if [ "$found" != "$expected" ]; then
   rm -rf -- "$T"; rec end stale; exit 0

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
+from typing import Any
 from urllib.parse import urlencode
 
 from temporalio import activity
@@ -195,7 +196,7 @@ async def _prometheus(check: PrometheusCheck, seconds: float) -> str:
         return f"answers {status}, and not as Prometheus does: {_line(body)}"
 
 
-def judged(check: PrometheusCheck, kind: str, result: object) -> str:
+def judged(check: PrometheusCheck, kind: str, result: Any) -> str:
     """What is wrong with the result of a query, as the API gives it.
 
     https://prometheus.io/docs/prometheus/latest/querying/api/#expression-query-result-formats
@@ -205,12 +206,9 @@ def judged(check: PrometheusCheck, kind: str, result: object) -> str:
         ValueError, KeyError, TypeError, IndexError: it is not what the API says.
     """
     if kind == "scalar":
-        values = [("", float(result[1]))]  # type: ignore[index]
+        values = [("", float(result[1]))]
     elif kind == "vector":
-        values = [
-            (_labels(each["metric"]), float(each["value"][1]))
-            for each in result  # type: ignore[attr-defined]
-        ]
+        values = [(_labels(each["metric"]), float(each["value"][1])) for each in result]
     else:
         raise Hopeless(f"the query gives a {kind}; an instant vector or a scalar is needed")
     if not values:

@@ -59,6 +59,16 @@ def booted(server: Patchable) -> bool:
     return False
 
 
+def goes_down_when_told(server: Patchable) -> None:
+    """It needs a reboot, and its way down waits for /root/go."""
+    server.needs_reboot()
+    server.says("cat >/root/stop", COMES)
+    server.says(
+        "systemd-run -q --unit=holds -p TimeoutStopSec=infinity"
+        " -p ExecStop='/bin/sh /root/stop' sleep infinity"
+    )
+
+
 def done_once(server: Patchable, run: Running) -> None:
     assert run.ends() == DONE, run.err
     assert json.loads(run.out)["result"]["state"]["counts"] == {"changed": 1}
@@ -80,12 +90,7 @@ def test_a_worker_killed_while_a_host_upgrades(shell: Shell, server: Patchable) 
 
 
 def test_a_worker_killed_while_a_host_reboots(shell: Shell, server: Patchable) -> None:
-    server.needs_reboot()
-    server.says("cat >/root/stop", COMES)
-    server.says(
-        "systemd-run -q --unit=holds -p TimeoutStopSec=infinity"
-        " -p ExecStop='/bin/sh /root/stop' sleep infinity"
-    )
+    goes_down_when_told(server)
     worker, run = start(shell, server)
     kill(worker)
     # The host comes back while nobody is there to see it go.
@@ -96,12 +101,7 @@ def test_a_worker_killed_while_a_host_reboots(shell: Shell, server: Patchable) -
 
 
 def test_a_worker_killed_while_a_host_is_away(shell: Shell, server: Patchable) -> None:
-    server.needs_reboot()
-    server.says("cat >/root/stop", COMES)
-    server.says(
-        "systemd-run -q --unit=holds -p TimeoutStopSec=infinity"
-        " -p ExecStop='/bin/sh /root/stop' sleep infinity"
-    )
+    goes_down_when_told(server)
     worker, run = start(shell, server)
     kill(worker)
     server.lab.cut_network(server.machine)

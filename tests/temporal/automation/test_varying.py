@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from converge import File
 from temporal.shared.errors import SpecError
 from temporal.shared.specs.automation import ServerSpec
 from temporal.shared.specs.automation.provisioning import FleetSpec
@@ -35,7 +36,9 @@ def content(fleet: FleetSpec, place: int) -> str:
     (member,) = fleet.picked([place])
     wanted = fleet.shapes[member.variant].at(member)
     assert wanted == fleet.shape.at(member)
-    return str(wanted.resources[0].content)  # type: ignore[union-attr]
+    (file,) = wanted.resources[:1]
+    assert isinstance(file, File)
+    return str(file.content)
 
 
 def test_the_different_ones_are_kept_once() -> None:

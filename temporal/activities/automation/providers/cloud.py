@@ -102,6 +102,7 @@ class CloudProvider:
     def _image(self, wanted: str) -> Any:
         # Listing them all takes minutes with some clouds, so they are asked for the one.
         if hasattr(self._driver, "get_image"):
+            # Some drivers have the method and refuse it, some take the first of an empty answer.
             with contextlib.suppress(NotImplementedError, IndexError):
                 return self._driver.get_image(wanted)
         return self._one("image", wanted, self._driver.list_images())
