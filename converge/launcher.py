@@ -13,11 +13,13 @@ def launcher_script(
     run_id: str,
     *,
     start: tuple[int, str, bytes] | None = None,
+    gentle: bool = False,
 ) -> bytes:
     """Streams the journals of all passes; the last one until its unit ends.
 
     `start` is (pass number, nonce of its journal, script of the unit). If that pass was started
-    before, by whomever, it is not started again.
+    before, by whomever, it is not started again. A `gentle` one is asked to end, and ends what it
+    started itself.
     """
     body = [
         preamble.ENVIRONMENT,
@@ -32,6 +34,7 @@ def launcher_script(
         mark = f"END_{journal_nonce}"
         body += [
             f"P={number} T=$R/{run_id}.{number} JN={journal_nonce}",
+            "kill_mode=mixed stop_sec=150" if gentle else "kill_mode=control-group stop_sec=20",
             _LIBRARY,
             f"write_script() {{\ncat >\"$T/script\" <<'{mark}'\n{script.decode()}{mark}\n}}",
             "( start_pass ) || { rec failed; rec .; return 0; }",
@@ -60,8 +63,8 @@ start_pass() {
   rm -f -- "$D/pid"
   if [ "$U" = 0 ] && [ -d /run/systemd/system ] && command -v systemd-run >/dev/null; then
     why=$(systemd-run --quiet --collect --unit="converge-$ID-$P" --service-type=exec \
-      --description="converge run $ID, pass $P" -p KillMode=control-group -p OOMPolicy=continue \
-      -p TimeoutStopSec=20 -p SendSIGHUP=no -- /bin/sh "$T/script" "$D/journal.$P" 2>&1) ||
+      --description="converge run $ID, pass $P" -p KillMode=$kill_mode -p OOMPolicy=continue \
+      -p TimeoutStopSec=$stop_sec -p SendSIGHUP=no -- /bin/sh "$T/script" "$D/journal.$P" 2>&1) ||
       { rm -f -- "$D/journal.$P"; rm -rf -- "$T"; oops "cannot start the unit: $why"; }
     systemctl show -p MainPID --value -- "converge-$ID-$P.service" >"$D/pid"
   else

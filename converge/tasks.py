@@ -31,7 +31,7 @@ from converge.host import Host
 from converge.launcher import launcher_script
 from converge.shell import complete, quote
 from converge.talk import collect, records
-from converge.unit import TAKE_LOCK
+from converge.unit import PRUNE, TAKE_LOCK
 from converge.work import Secrets, Work
 
 MOST_TRIES = 3
@@ -64,6 +64,8 @@ async def run_task(
     on_record: Callable[[Record], None] = lambda record: None,
     lock_wait: float = 30.0,
     reconnects: int = 5,
+    lock: str | None = None,
+    gently: tuple[str, ...] | None = None,
 ) -> list[Record]:
     """Runs `body` (sh) on the host, or attaches to it; hands back what it said with `rec word...`.
 
@@ -71,6 +73,13 @@ async def run_task(
     the journal, $T a folder in memory, $S the state folder. It must be able to begin anew where a
     power cut stopped it: then it is begun again, up to three times. A task that ended is not run
     again under its run id.
+
+    Args:
+        lock: a lock of its own, by this name, for work that changes nothing `apply` looks at and may
+            take hours; default: the lock of `apply`.
+        gently: it is ended step by step: $T/ending is there from then on, for `body` to see; programs
+            of these names get SIGINT, others SIGTERM, but for shells and while $T/hook is there.
+            `body` has two minutes for its end. Default: all of it is ended at once.
 
     Raises ConnectError, SudoRefused, HostUnsupported, HostFailed, Locked, Interrupted, Aborted,
     SecretUnresolved.
@@ -82,10 +91,17 @@ async def run_task(
     while True:
         nonce = new_nonce()
         script = _task_script(
-            host, body, run_id=run, number=number, nonce=nonce, lock_wait=lock_wait
+            *(host, body),
+            run_id=run,
+            number=number,
+            nonce=nonce,
+            lock_wait=lock_wait,
+            lock=lock,
+            gently=gently,
         )
         try:
-            passes = await _attach(work, run, (number, nonce, script), on_record)
+            start = (number, nonce, script)
+            passes = await _attach(work, run, start, on_record, gently is not None)
         except ConnectionLost:
             if lost >= reconnects:
                 raise
@@ -125,10 +141,11 @@ async def _attach(
     run: str,
     start: tuple[int, str, bytes],
     on_record: Callable[[Record], None],
+    gentle: bool,
 ) -> list[_Pass]:
     """All passes of the run, the last one to its end; starts pass `start` if nobody did."""
     nonce = new_nonce()
-    script = launcher_script(work.host, nonce, run, start=start)
+    script = launcher_script(work.host, nonce, run, start=start, gentle=gentle)
     passes: list[_Pass] = []
     total = error = ""
     ended = False
@@ -159,7 +176,15 @@ async def _attach(
 
 
 def _task_script(
-    host: Host, body: str, *, run_id: str, number: int, nonce: str, lock_wait: float
+    host: Host,
+    body: str,
+    *,
+    run_id: str,
+    number: int,
+    nonce: str,
+    lock_wait: float,
+    lock: str | None,
+    gently: tuple[str, ...] | None,
 ) -> bytes:
     """Called as: sh script <journal>."""
     holder = f"{_whoami()} on {socket.gethostname()}, process {os.getpid()}"
@@ -169,17 +194,17 @@ def _task_script(
         preamble.record(nonce),
         preamble.places(host),
         f"ID={run_id} N={number} D=$S/runs/{run_id} T=$R/{run_id}.{number}",
+        f"L=$S/{'lock' if lock is None else quote(f'lock.{lock}')}",
         'exec >>"$1" 2>/dev/null',
         f"holder={quote(holder)} patience={int(max(lock_wait, 0))}",
-        _BEGIN,
+        _BEGIN if gently is None else _begin_gently(gently),
         TAKE_LOCK,
-        LEFT,
         # Who planned before this one must look again.
-        'printf "%s\\n" "$ID.$N begun" >"$S/token"',
+        *((LEFT, 'printf "%s\\n" "$ID.$N begun" >"$S/token"') if lock is None else (PRUNE,)),
         f"task() {{\n{body}\n}}",
         # In a subshell: whatever it does to itself, its end is told.
-        "( exec 8>&- 9>&-; task )",
-        'printf "%s\\n" "$ID.$N" >"$S/token"',
+        "( exec 8>&- 9>&-; task )" + ("" if gently is None else ' & job=$!; wait "$job"'),
+        *(('printf "%s\\n" "$ID.$N" >"$S/token"',) if lock is None else ()),
         'rm -rf -- "$T"',
         "trap - TERM INT",
         "rec end ok",
@@ -188,15 +213,57 @@ def _task_script(
     return f'main() {{\n{main}\n}}\nmain "$@" </dev/null\n'.encode()
 
 
-_BEGIN = r"""
+_ALIVE = r"""
 if ! { true >&8; } 2>/dev/null; then
   exec 8>"$D/alive"
   n=0; until flock -n 8 || [ "$n" -ge 50 ]; do sleep 0.1 2>/dev/null || sleep 1; n=$((n + 1)); done
 fi
-ended() { # a machine that goes down interrupts the task, a person aborts it
+# A machine that goes down interrupts the task, a person aborts it.
+leave() {
   case $(systemctl is-system-running 2>/dev/null) in stopping) ;; *) rec end aborted ;; esac
   rm -rf -- "$T"; exit 143
 }
-trap ended TERM INT
 mkdir -p -- "$T"
+"""
+_BEGIN = _ALIVE + "trap leave TERM INT\n"
+
+
+def _begin_gently(names: tuple[str, ...]) -> str:
+    return f"{_ALIVE}\ngently={quote(' ' + ' '.join(names) + ' ')}\n{_GENTLY}"
+
+
+_GENTLY = r"""
+job= asked=' '
+ours() { # the processes of this task: its unit's, or where there is none its session's
+  group=; [ ! -r /proc/self/cgroup ] || group=$(sed -n 's/^0:://p' /proc/self/cgroup)
+  case $group in
+    */converge-*.service) cat "/sys/fs/cgroup$group/cgroup.procs" ;;
+    *) for each in /proc/[0-9]*; do
+         # After the name in brackets: state, parent, group, session.
+         set -- $(sed 's/.*) //' "$each/stat" 2>/dev/null)
+         [ "${4-}" != "$$" ] || echo "${each#/proc/}"
+       done ;;
+  esac 2>/dev/null
+}
+ask() { # once to each, and nobody while a hook runs
+  for each in $(ours); do
+    [ ! -e "$T/hook" ] || return 0
+    name=; read -r name <"/proc/$each/comm" || continue
+    case $name in sh|dash|bash|busybox|sleep) continue ;; esac
+    case $asked in *" $each "*) continue ;; esac
+    asked="$asked$each "
+    case $gently in *" $name "*) kill -INT "$each" ;; *) kill -TERM "$each" ;; esac
+  done 2>/dev/null
+}
+ended() {
+  trap '' TERM INT
+  : >"$T/ending"
+  ( n=0; while [ "$n" -lt 240 ]; do ask; n=$((n + 1)); sleep 0.5 2>/dev/null || sleep 1; done
+    kill -KILL "$job" ) &
+  patient=$!
+  [ -z "$job" ] || wait "$job"
+  kill -KILL "$patient"
+  leave
+}
+trap ended TERM INT
 """

@@ -54,7 +54,7 @@ def unit_script(
         preamble.ENVIRONMENT,
         preamble.record(nonce),
         preamble.places(host),
-        f"ID={run_id} N={number} D=$S/runs/{run_id} T=$R/{run_id}.{number}",
+        f"ID={run_id} N={number} D=$S/runs/{run_id} T=$R/{run_id}.{number} L=$S/lock",
         'exec >>"$1"',
         f"holder={quote(holder)} expected={quote(token)} patience={int(max(lock_wait, 0))}",
         # Numbers, separated by blanks: what failed or was skipped.
@@ -124,18 +124,19 @@ over=" $(find "$S/runs" -mindepth 1 -maxdepth 1 -mmin +1440 2>/dev/null | sed 's
 done
 """
 
+# $L: which lock.
 TAKE_LOCK = r"""
-exec 9<>"$S/lock"
+exec 9<>"$L"
 waited=0
 while ! flock -n 9; do
   if [ "$waited" -ge "$patience" ]; then
-    rec holder; cat "$S/lock"
+    rec holder; cat "$L"
     rm -rf -- "$T"; rec end locked; exit 0
   fi
   sleep 1; waited=$((waited + 1))
 done
 # Same file, written through another descriptor: the lock stays, the old name goes.
-printf '%s\n' "$holder, run $ID, since $(date -u +%Y-%m-%dT%H:%M:%SZ)" >"$S/lock"
+printf '%s\n' "$holder, run $ID, since $(date -u +%Y-%m-%dT%H:%M:%SZ)" >"$L"
 """
 
 _LOCK = (

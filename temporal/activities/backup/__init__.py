@@ -1,0 +1,1 @@
+"""Backups on hosts: made, restored, proved, maintained, looked at."""

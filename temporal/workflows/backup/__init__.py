@@ -1,0 +1,1 @@
+"""Backups: made, restored, proved, maintained, looked at."""
