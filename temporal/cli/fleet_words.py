@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from temporal.runs import Run
     from temporal.runs.fleets import Failure, FleetNow
 
-KINDS = ("changed", "unchanged", "done", "ended", "drifted", "outdated", "failed", "unreachable")
+KINDS = (
+    "changed",
+    "unchanged",
+    "done",
+    "ended",
+    "drifted",
+    "incomplete",
+    "outdated",
+    "failed",
+    "unreachable",
+)
 
 
 def reason(host: str, because: str) -> str:

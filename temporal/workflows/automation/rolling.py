@@ -58,7 +58,7 @@ class Rolling(Talking):
             await asyncio.gather(*ending, return_exceptions=True)
             raise
         self._past = "it is at its end: no further host begins"
-        if self._over():
+        if self._over() or self._state.failed > self._allowed():
             await self._say("failed", f"failed: {self._why()}", self._report().render())
             report = self._report()
             raise ApplicationError(
@@ -72,8 +72,12 @@ class Rolling(Talking):
                 type="FleetFailed",
                 non_retryable=True,
             )
-        occasion = ended_well(self._fleet.notify, self._state.recovering)
-        await self._say(occasion, f"{occasion}: {self._report().summary}", self._report().render())
+        incomplete = self._state.counts.get("incomplete")
+        occasion = (
+            "failed" if incomplete else ended_well(self._fleet.notify, self._state.recovering)
+        )
+        what = f"{'incomplete' if incomplete else occasion}: {self._report().summary}"
+        await self._say(occasion, what, self._report().render())
         return self._report()
 
     def members(self, stop: int) -> Iterator[Member]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from temporalio import workflow
 
@@ -23,6 +23,9 @@ class Talking:
     Each is an update with the name of who did it; what cannot be now is refused. Once `_past` says
     why, nothing can be: what is accepted and has no effect would pass for done.
     """
+
+    all_of_them: ClassVar[bool] = False
+    """Whether all hosts are tried, however many fail."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
@@ -134,7 +137,7 @@ class Talking:
     def _over(self) -> bool:
         """Whether nothing new may begin any more."""
         stopped = bool(self._state.aborted or self._state.unhealthy or self._state.lapsed)
-        return stopped or self._state.failed > self._allowed()
+        return stopped or (not self.all_of_them and self._state.failed > self._allowed())
 
     def _why(self) -> str:
         if self._state.aborted:
@@ -143,4 +146,5 @@ class Talking:
             return f"stopped: {self._state.unhealthy}"
         if self._state.lapsed:
             return self._state.lapsed
-        return f"stopped: {self._state.failed} hosts failed, {self._allowed()} may"
+        stopped = "" if self.all_of_them else "stopped: "
+        return f"{stopped}{self._state.failed} hosts failed, {self._allowed()} may"

@@ -11,9 +11,12 @@ from pydantic import Field
 from temporal.shared.specs.automation.hosts import Spec
 from temporal.shared.specs.automation.rollout import Point
 
-Ending = Literal["unchanged", "changed", "drifted", "done", "failed", "unreachable", "outdated"]
-"""done: a command ended with 0; whether it changed something is not known. outdated: the host no
-longer looks as the approved plan had it, and nothing was done there."""
+Ending = Literal[
+    "unchanged", "changed", "drifted", "done", "incomplete", "failed", "unreachable", "outdated"
+]
+"""done: a command ended with 0; whether it changed something is not known. incomplete: it is done but for
+what is named, as a backup without what could not be read. outdated: the host no longer looks as the
+approved plan had it, and nothing was done there."""
 
 
 SCREEN = 20
@@ -91,7 +94,7 @@ class FleetState(Spec):
     Attributes:
         next: the first member that was not begun.
         counts: hosts by how they ended.
-        failures: the first hundred that failed, and why.
+        failures: the first hundred that failed or are incomplete, and why.
         asked: who asked for what, in their words: pause, resume, abort.
         paused, aborted: by whom it is now; nothing if it is not.
         unhealthy: what a health check found wrong, and after which wave; nothing ends that.
@@ -130,7 +133,7 @@ class FleetState(Spec):
     def with_outcome(self, outcome: HostOutcome) -> FleetState:
         """One host more."""
         counts = {**self.counts, outcome.ending: self.counts.get(outcome.ending, 0) + 1}
-        failed = outcome.ending in ("failed", "unreachable")
+        failed = outcome.ending in ("failed", "unreachable", "incomplete")
         short = outcome.model_copy(update={"because": outcome.because[:MOST_BECAUSE]})
         failures = (*self.failures, short)[:100] if failed else self.failures
         return self.model_copy(update={"counts": counts, "failures": failures})
@@ -165,6 +168,7 @@ class FleetReport(Spec):
             "changed",
             "drifted",
             "unchanged",
+            "incomplete",
             "outdated",
             "failed",
             "unreachable",
@@ -179,7 +183,8 @@ class FleetReport(Spec):
         """For people: the summary, then what failed; after more than a screen the summary again."""
         head = f"{self.total} host{'s' * (self.total != 1)}: {self.summary}"
         lines = [head, *(f"  ! {each.host}: {each.reason}" for each in self.state.failures)]
-        more = self.state.failed - len(self.state.failures)
+        told = self.state.failed + self.state.counts.get("incomplete", 0)
+        more = told - len(self.state.failures)
         lines += [f"  ... and {more} more"] if more > 0 else []
         lines += [
             f"  {each.at} {each.plan[:12]} of {each.hosts} hosts approved by {each.by}"

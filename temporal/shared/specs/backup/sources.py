@@ -111,7 +111,9 @@ class MariadbSource(_Source):
     """
 
     mariadb: DatabaseName
-    user: Annotated[str, StringConstraints(pattern=r"^[^\x00\n'\"\\-][^\x00\n'\"\\]{0,79}$")] = "root"
+    user: Annotated[str, StringConstraints(pattern=r"^[^\x00\n'\"\\-][^\x00\n'\"\\]{0,79}$")] = (
+        "root"
+    )
     password: SecretRef | None = None
     socket: AbsolutePath | None = None
 

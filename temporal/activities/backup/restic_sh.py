@@ -1,0 +1,254 @@
+"""restic on a host, as sh: the way into the repository, waiting for others there, and removing the
+locks of our own dead. Pure.
+
+`library` needs $S, $T, $ID and $N (see converge.tasks). It defines
+
+    r ARGUMENT...                restic, with the repository and its secrets
+    attempt HANDLER ARGUMENT...  the same, its output read by the function HANDLER, begun again where that
+                                 may help; sets $rc, and $kind to what kind of end it was
+
+Kinds: ok, incomplete (restic's 3: something could not be read), none (no repository there), password,
+locked, full, killed, cancelled, other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Mapping
+from urllib.parse import quote as percent
+from urllib.parse import urlsplit
+
+from converge.shell import quote
+from temporal.shared.specs.backup.repository import Repository
+
+GENTLY = ("restic",)
+"""Programs that are asked to end by SIGINT: by SIGTERM restic before 0.16 leaves its lock behind."""
+PAUSE = 10
+"""Seconds before restic is begun again for a reason that may pass."""
+
+Values = Mapping[str, bytes]
+"""Secret references and what they stand for."""
+
+
+def library(repository: Repository, host: str, values: Values, tries: int) -> str:
+    """sh that defines `r` and `attempt` for the repository of `host`."""
+    url = _url(repository, host, values)
+    where = hashlib.sha256(repository.at(host).encode()).hexdigest()[:16]
+    exports = {"RESTIC_REPOSITORY": url, "RESTIC_PASSWORD": _text(values[repository.password])}
+    exports |= repository.environment
+    exports |= {name: _text(values[ref]) for name, ref in repository.credentials.items()}
+    lines = [f"  export {name}={quote(value)}" for name, value in exports.items()]
+    files = {}
+    if repository.key is not None:
+        files["key"] = _text(values[repository.key]).rstrip("\n") + "\n"
+    if repository.known_hosts is not None:
+        files["known_hosts"] = repository.known_hosts.rstrip("\n") + "\n"
+    if repository.ca is not None:
+        files["ca"] = repository.ca.rstrip("\n") + "\n"
+    written = [
+        f'( umask 077; printf %s {quote(text)} >"$T/{name}" )' for name, text in files.items()
+    ]
+    create, options = "yes" if repository.create else "", _options(repository, host)
+    return "\n".join(
+        [
+            "environment() {",
+            *lines,
+            "}",
+            *written,
+            f"where={where} patience={int(repository.wait)} tries={tries} pause={PAUSE} create={create}",
+            f"place={quote(repository.at(host))}",
+            _R.replace("OPTIONS", options),
+            _LOCKS.replace("OPTIONS", options),
+            _ATTEMPT,
+        ]
+    )
+
+
+def _text(value: bytes) -> str:
+    return value.decode(errors="surrogateescape")
+
+
+def _url(repository: Repository, host: str, values: Values) -> str:
+    """With the user and password of a REST server, which restic before 0.16 takes nowhere else."""
+    url = repository.at(host)
+    if repository.user is None or repository.user_password is None:
+        return url
+    parts = urlsplit(url.removeprefix("rest:"))
+    login = (
+        f"{percent(repository.user, safe='')}:{percent(values[repository.user_password], safe='')}"
+    )
+    return "rest:" + parts._replace(netloc=f"{login}@{parts.netloc}").geturl()
+
+
+def _options(repository: Repository, host: str) -> str:
+    """What every call has. Words of sh: $T is meant."""
+    found = []
+    if repository.upload_limit:
+        found.append(f"--limit-upload {repository.upload_limit}")
+    if repository.download_limit:
+        found.append(f"--limit-download {repository.download_limit}")
+    if repository.ca is not None:
+        found.append('--cacert "$T/ca"')
+    if repository.kind == "sftp":
+        found.append(f'-o sftp.command="{_sftp(repository, host)}"')
+    return " ".join(found)
+
+
+def _sftp(repository: Repository, host: str) -> str:
+    """The ssh that restic reaches the repository by: it never asks, and notices a dead connection."""
+    argv = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=30"]
+    argv += ["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]
+    if repository.known_hosts is not None:
+        argv += ["-o", "StrictHostKeyChecking=yes", "-o", "UserKnownHostsFile=$T/known_hosts"]
+    if repository.key is not None:
+        argv += ["-o", "IdentitiesOnly=yes", "-i", "$T/key"]
+    user, address, port = sftp_place(repository.at(host))
+    argv += ["-p", str(port)] if port else []
+    argv += ["-l", user] if user else []
+    safe = [
+        word if word.startswith(("$T", "UserKnownHostsFile=$T")) else shlex.quote(word)
+        for word in argv
+    ]
+    return " ".join([*safe, shlex.quote(address), "-s", "sftp"])
+
+
+def sftp_place(url: str) -> tuple[str, str, int | None]:
+    """User, address and port of an SFTP url.
+
+    >>> sftp_place("sftp:bob@store:/srv/repo"), sftp_place("sftp://bob@store:2222//srv/repo")
+    (('bob', 'store', None), ('bob', 'store', 2222))
+    """
+    if url.startswith("sftp://"):
+        parts = urlsplit(url)
+        return parts.username or "", parts.hostname or "", parts.port
+    login = url.removeprefix("sftp:").partition(":")[0]
+    user, _, address = login.rpartition("@")
+    return user, address, None
+
+
+_R = r"""
+mkdir -p -- "$S/backup/open" "$S/cache/restic" && chmod 700 "$S/backup" "$S/cache" || return 1
+if command -v restic >/dev/null; then
+  release=$(restic version 2>/dev/null | sed -n 's/^restic 0\.\([0-9]*\).*/\1/p'); release=${release:-99}
+else release=0
+fi
+r() {
+  read -r r_token </proc/sys/kernel/random/uuid
+  r_mark=$S/backup/open/$where.$r_token
+  (
+    environment
+    export RESTIC_CACHE_DIR="$S/cache/restic" RESTIC_PROGRESS_FPS=0.5
+    # Its process is written down before it can take a lock: so its lock is known as one of ours.
+    exec sh -c 'echo "$$" >"$0"; exec restic "$@"' "$r_mark" OPTIONS "$@"
+  )
+  r_rc=$?
+  # One that ended by itself has taken its lock away; of a killed one the mark stays, until its lock is gone.
+  case $r_rc in 0|130) r_killed= ;; *) [ "$r_rc" -gt 128 ] && r_killed=1 || r_killed= ;; esac
+  [ -n "$r_killed" ] || rm -f -- "$r_mark"
+  return "$r_rc"
+}
+"""
+
+# `restic unlock` removes every lock that is older than half an hour by this host's clock, whosever it is,
+# and those of this host whose process is gone; to find out, it sends SIGHUP to whatever process has that
+# number by now. So it is called only when nothing but our own dead locks would go, and where it finds no
+# process of another.
+_LOCKS = r"""
+own_locks() { # removes what our dead left; 1: it could not, and says why in $T/locks
+  : >"$T/locks"
+  set -- "$S/backup/open/$where".*
+  [ -e "$1" ] || return 0
+  pids=" $(cat "$@" 2>/dev/null | tr '\n' ' ') " here=$(uname -n) now=$(date +%s)
+  ours=' ' others=
+  for lock in $(r list locks --no-lock -q 2>/dev/null); do
+    r cat lock "$lock" --no-lock -q >"$T/lock" 2>/dev/null || continue
+    lock_host=$(sed -n 's/^ *"hostname": "\(.*\)",*$/\1/p' "$T/lock")
+    lock_pid=$(sed -n 's/^ *"pid": \([0-9]*\),*$/\1/p' "$T/lock")
+    lock_time=$(date -d "$(sed -n 's/^ *"time": "\(.*\)",*$/\1/p' "$T/lock")" +%s) || lock_time=0
+    name=; read -r name <"/proc/$lock_pid/comm" 2>/dev/null
+    if [ "$lock_host" != "$here" ]; then
+      [ $((now - lock_time)) -lt 1500 ] ||
+        others="the lock $lock of $lock_host looks dead, and only that host may remove it (restic unlock there)"
+    elif [ "$name" = restic ]; then others="process $lock_pid here is at work on the repository"
+    else case $pids in
+      *" $lock_pid "*) ours="$ours$lock_pid " ;;
+      *) others="the lock $lock of process $lock_pid here is none of ours (restic unlock removes it)" ;;
+    esac; fi
+  done
+  if [ "$ours" != ' ' ]; then
+    [ -z "$others" ] || { printf '%s\n' "$others" >"$T/locks"; return 1; }
+    ( environment
+      export RESTIC_CACHE_DIR="$S/cache/restic"
+      if [ "$(id -u)" = 0 ] && command -v unshare >/dev/null; then
+        # Among processes of its own it finds none with the numbers of our dead.
+        exec unshare --fork --pid --mount-proc restic OPTIONS unlock -q
+      fi
+      for each in $ours; do [ ! -e "/proc/$each" ] || exit 1; done
+      exec restic OPTIONS unlock -q ) >"$T/locks" 2>&1 || return 1
+    rec unlocked $ours
+  fi
+  for mark; do
+    read -r each <"$mark" || each=
+    name=; read -r name <"/proc/${each:-none}/comm" 2>/dev/null
+    [ "$name" = restic ] || rm -f -- "$mark"
+  done
+}
+"""
+
+_ATTEMPT = r"""
+end_kind() { # of $rc and $T/err
+  [ ! -e "$T/ending" ] || { echo cancelled; return; }
+  case $rc in
+    0) echo ok; return ;;
+    3) echo incomplete; return ;;
+    10) echo none; return ;;
+    11) echo locked; return ;;
+    12) echo password; return ;;
+    130) echo cancelled; return ;;
+  esac
+  if [ "$rc" -gt 128 ]; then echo killed
+  elif grep -q 'already locked' "$T/err"; then echo locked
+  elif grep -q 'wrong password or no key' "$T/err"; then echo password
+  elif grep -q 'Is there a repository at' "$T/err"; then echo none
+  elif grep -qi 'no space left\|disk quota\|insufficient storage\|storage full\|XMinioStorageFull' "$T/err"; then echo full
+  else echo other
+  fi
+}
+hold_on() { # seconds, in which it may be ended
+  hold=0; while [ "$hold" -lt "$1" ] && [ ! -e "$T/ending" ]; do sleep 1; hold=$((hold + 1)); done
+}
+attempt() {
+  attempt_handler=$1; shift
+  attempt_try=1 attempt_until=$(($(date +%s) + patience)) attempt_made=
+  [ "$release" -ge 14 ] || { kind=unsupported rc=127; : >"$T/err"; return 1; }
+  own_locks || :
+  while :; do
+    : >"$T/err"; echo 1 >"$T/rc"
+    { r "$@" 2>"$T/err"; echo "$?" >"$T/rc"; } | "$attempt_handler"
+    read -r rc <"$T/rc"
+    kind=$(end_kind)
+    case $kind in
+      ok|incomplete) return 0 ;;
+      none)
+        [ -n "$create" ] && [ -z "$attempt_made" ] || return 1
+        attempt_made=1
+        # Who shares it may have been faster.
+        r init -q >"$T/made" 2>&1 && rec created || grep -q 'already' "$T/made" ||
+          { cat "$T/made" >"$T/err"; return 1; } ;;
+      locked)
+        rec working locked; tail -n 3 "$T/err"
+        own_locks || cat "$T/locks" >>"$T/err"
+        [ "$(date +%s)" -lt "$attempt_until" ] || return 1
+        hold_on 5 ;;
+      killed|other)
+        own_locks || cat "$T/locks" >>"$T/err"
+        [ "$attempt_try" -lt "$tries" ] || return 1
+        attempt_try=$((attempt_try + 1))
+        rec working again; tail -n 3 "$T/err"
+        hold_on "$pause" ;;
+      *) return 1 ;;
+    esac
+  done
+}
+"""

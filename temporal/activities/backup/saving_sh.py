@@ -1,0 +1,178 @@
+"""What a backup runs on a host, as sh: source by source a dump or a manifest, then restic. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from converge.shell import quote, words
+from temporal.activities.backup import (
+    manifest_sh,
+    mariadb_sh,
+    postgresql_sh,
+    redis_sh,
+    restic_sh,
+    sqlite_sh,
+)
+from temporal.shared.specs.backup.backup import Protection
+from temporal.shared.specs.backup.sources import (
+    FilesSource,
+    MariadbSource,
+    PostgresqlSource,
+    RedisSource,
+    Source,
+    SqliteSource,
+)
+
+LAST_WORDS = 3000
+"""Bytes of what a program said last that are worth telling."""
+LISTED = 100
+
+
+def save_script(plan: Protection, host: str, values: Mapping[str, bytes], now: int) -> str:
+    """Backs up every source, and says of each what came of it.
+
+    Records: `source NAME KIND`; `working WHAT`; `progress` with one of restic's status lines;
+    `unreadable COUNT` with the first of them, a line each; `summary` with restic's; `result NAME END RC`
+    with last words.
+
+    Args:
+        now: seconds since 1970 by the worker's clock. A host's that is off by over two minutes must not
+            decide which snapshot is the newest.
+    """
+    parts = [
+        restic_sh.library(plan.repository, host, values, plan.tries),
+        f"plan={quote(plan.name)} host={quote(host)} their_now={now} calm={'yes' if plan.nice else ''}",
+        _CLOCK,
+        _SAVE,
+    ]
+    if any(isinstance(each, FilesSource) for each in plan.sources.values()):
+        parts.append(manifest_sh.LIBRARY)
+    for name, source in plan.sources.items():
+        parts.append(_source(name, source, values, plan.manifest))
+    return "\n".join(parts)
+
+
+def _source(name: str, source: Source, values: Mapping[str, bytes], manifest: bool) -> str:
+    arguments: list[str] = []
+    for tag in source.tags:
+        arguments += ["--tag", tag]
+    if isinstance(source, FilesSource):
+        arguments += manifest_sh.restic_arguments(source)
+        prepare = manifest_sh.make_call(source) if manifest else ":"
+        targets = [*source.files]
+    else:
+        prepare, targets = f"{dumping(source, values)}\ndump_it", []
+    return "\n".join(
+        [
+            f"before() {{\n{source.before or ':'}\n}}",
+            f"after() {{\n{source.after or ':'}\n}}",
+            f"prepare() {{\n{prepare}\n}}",
+            f"set -- {words([*arguments, '--', *targets])}",
+            f'save {quote(name)} {quote(source.kind)} "$@"',
+        ]
+    )
+
+
+def dumping(source: Source, values: Mapping[str, bytes]) -> str:
+    """sh that defines dump_it for a database."""
+    match source:
+        case PostgresqlSource():
+            return postgresql_sh.dump_script(source)
+        case MariadbSource():
+            return secret(source.password, values) + mariadb_sh.dump_script(
+                source, password(source)
+            )
+        case SqliteSource():
+            return sqlite_sh.dump_script(source)
+        case RedisSource():
+            return secret(source.password, values) + redis_sh.dump_script(source, password(source))
+        case FilesSource():
+            raise AssertionError("files are not dumped")
+
+
+def password(source: MariadbSource | RedisSource) -> str | None:
+    """The variable that holds a database's password, if it asks for one."""
+    return None if source.password is None else "db_password"
+
+
+def secret(reference: str | None, values: Mapping[str, bytes]) -> str:
+    """sh that sets that variable."""
+    if reference is None:
+        return ""
+    return f"db_password={quote(values[reference].decode(errors='surrogateescape'))}\n"
+
+
+# Between the worker's look at its clock and ours are a connection and a wait for the lock, of half a
+# minute at most.
+_CLOCK = r"""
+clock=$(date +%s) off=$((clock - their_now)) skewed=
+if [ "$off" -lt -60 ] || [ "$off" -gt 120 ]; then skewed=yes; fi
+rec clock "$off" $skewed
+corrected() { date -d "@$(($(date +%s) - off))" '+%Y-%m-%d %H:%M:%S'; }
+"""
+
+_SAVE = rf"""
+gentle() {{ # a program, after all others
+  if [ -n "$calm" ]; then
+    if command -v ionice >/dev/null; then nice -n 10 ionice -c 2 -n 7 "$@"; else nice -n 10 "$@"; fi
+  else "$@"; fi
+}}
+last_words() {{ tail -c {LAST_WORDS} -- "$1" 2>/dev/null; }}
+part() {{ # a function, on its own; what it says goes to $T/out
+  ( set -eu; "$1" ) >"$T/out" 2>&1 </dev/null
+}}
+hook() {{ # nobody ends it in the middle
+  : >"$T/hook"; part "$1"; hook_rc=$?; rm -f -- "$T/hook"; return "$hook_rc"
+}}
+heard() {{ # restic's lines
+  : >"$T/unread"
+  while IFS= read -r line; do
+    case $line in
+      *'"message_type":"status"'*) rec progress; printf '%s' "$line" ;;
+      *'"message_type":"summary"'*) rec summary; printf '%s' "$line" ;;
+    esac
+  done
+}}
+unreadable() {{ # what restic could not read, from what it said on standard error
+  sed -n -e 's/^{{"message_type":"error".*"item":"\(.*\)"}}$/\1/p' -e 's/^error: \(.*\)$/\1/p' "$T/err" |
+    grep -v '^ *$' | sort -u >"$T/unread"
+  rec unreadable $(wc -l <"$T/unread"); head -n {LISTED} "$T/unread"
+}}
+save() {{ # name, kind, restic's arguments
+  name=$1 kind_of=$2; shift 2
+  W=$S/backup/$plan/$name
+  rec source "$name" "$kind_of"
+  [ ! -e "$T/ending" ] || {{ rec result "$name" cancelled 0; return 0; }}
+  ( umask 077; rm -rf -- "$W/proof" "$W/dump" && mkdir -p -- "$W/proof" "$W/dump" ) >"$T/out" 2>&1 ||
+    {{ rec result "$name" space 1; last_words "$T/out"; return 0; }}
+  rec working before
+  if ! hook before; then
+    rec result "$name" before 1; last_words "$T/out"; hook after || :; return 0; fi
+  save_it "$@"
+  hook after || {{ rec after "$name"; last_words "$T/out"; }}
+  rm -rf -- "$W/dump"
+}}
+save_it() {{
+  {{ echo "format=1"; echo "kind=$kind_of"; echo "began=$(date +%s)"; echo "off=${{skewed:+$off}}"
+  }} >"$W/proof/about" 2>"$T/out" || {{ rec result "$name" space 1; last_words "$T/out"; return 0; }}
+  if [ "$kind_of" = files ]; then rec working manifest; else rec working dump; fi
+  if ! part prepare; then
+    if [ -e "$T/ending" ]; then rec result "$name" cancelled 0
+    else rec result "$name" prepare 1; last_words "$T/out"; fi
+    return 0
+  fi
+  if [ "$kind_of" = files ]; then set -- "$@" "$W/proof"; else set -- "$@" "$W/proof" "$W/dump"; fi
+  set -- --json --host "$host" --tag temporal-ops --tag "backup:$plan" --tag "source:$name" \
+    --tag "kind:$kind_of" "$@"
+  # Counting beforehand what there is costs a walk of its own.
+  [ "$release" -lt 15 ] || set -- --no-scan "$@"
+  [ -z "$skewed" ] || set -- --time "$(corrected)" "$@"
+  rec working restic
+  attempt heard backup "$@"
+  case $kind in
+    ok) rec result "$name" ok 0 ;;
+    incomplete) unreadable; rec result "$name" incomplete 3; last_words "$T/err" ;;
+    *) rec result "$name" "$kind" "$rc"; last_words "$T/err" ;;
+  esac
+}}
+"""
