@@ -34,7 +34,9 @@ def launcher_script(
         mark = f"END_{journal_nonce}"
         body += [
             f"P={number} T=$R/{run_id}.{number} JN={journal_nonce}",
-            "kill_mode=mixed stop_sec=150" if gentle else "kill_mode=control-group stop_sec=20",
+            "gentle=yes kill_mode=mixed stop_sec=150"
+            if gentle
+            else "gentle= kill_mode=control-group stop_sec=20",
             _LIBRARY,
             f"write_script() {{\ncat >\"$T/script\" <<'{mark}'\n{script.decode()}{mark}\n}}",
             "( start_pass ) || { rec failed; rec .; return 0; }",
@@ -60,7 +62,8 @@ start_pass() {
   why=$({ echo "converge-journal $P $JN" | cat >"$D/journal.$P"; } 2>&1) && [ -s "$D/journal.$P" ] ||
     { rm -f -- "$D/journal.$P"; rm -rf -- "$T"; oops "cannot write below $S: $why"; }
   touch -- "$D"
-  rm -f -- "$D/pid"
+  rm -f -- "$D/pid" "$D/gentle"
+  [ -z "$gentle" ] || : >"$D/gentle"
   if [ "$U" = 0 ] && [ -d /run/systemd/system ] && command -v systemd-run >/dev/null; then
     why=$(systemd-run --quiet --collect --unit="converge-$ID-$P" --service-type=exec \
       --description="converge run $ID, pass $P" -p KillMode=$kill_mode -p OOMPolicy=continue \

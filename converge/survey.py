@@ -145,9 +145,10 @@ if [ "$N" -gt 0 ] && alive "$N"; then
   if [ "$U" = 0 ] && systemctl is-active --quiet -- "converge-$ID-$N.service" 2>/dev/null; then
     systemctl stop -- "converge-$ID-$N.service"
   else
-    pid=$(cat "$D/pid"); kill -TERM "-$pid"
-    n=0
-    while alive "$N" && [ "$n" -lt 50 ]; do sleep 0.2 || sleep 1; n=$((n + 1)); done
+    pid=$(cat "$D/pid") n=0 most=50
+    # One that is ended gently ends by itself what it has started.
+    if [ -e "$D/gentle" ]; then kill -TERM "$pid"; most=700; else kill -TERM "-$pid"; fi
+    while alive "$N" && [ "$n" -lt "$most" ]; do sleep 0.2 || sleep 1; n=$((n + 1)); done
     ! alive "$N" || kill -KILL "-$pid"
   fi
   rec stopped

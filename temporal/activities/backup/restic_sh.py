@@ -4,8 +4,8 @@ locks of our own dead. Pure.
 `library` needs $S, $T, $ID and $N (see converge.tasks). It defines
 
     r ARGUMENT...                restic, with the repository and its secrets
-    attempt HANDLER ARGUMENT...  the same, its output read by the function HANDLER, begun again where that
-                                 may help; sets $rc, and $kind to what kind of end it was
+    attempt HANDLER ARGUMENT...  the same, its output read by the function HANDLER, begun again where
+                                 that may help; sets $rc, and $kind to what kind of end it was
 
 Kinds: ok, incomplete (restic's 3: something could not be read), none (no repository there), password,
 locked, full, killed, cancelled, other.
@@ -143,17 +143,17 @@ r() {
     exec sh -c 'echo "$$" >"$0"; exec restic "$@"' "$r_mark" OPTIONS "$@"
   )
   r_rc=$?
-  # One that ended by itself has taken its lock away; of a killed one the mark stays, until its lock is gone.
+  # One that ended by itself has taken its lock away; of a killed one the mark stays as long as its lock.
   case $r_rc in 0|130) r_killed= ;; *) [ "$r_rc" -gt 128 ] && r_killed=1 || r_killed= ;; esac
   [ -n "$r_killed" ] || rm -f -- "$r_mark"
   return "$r_rc"
 }
 """
 
-# `restic unlock` removes every lock that is older than half an hour by this host's clock, whosever it is,
-# and those of this host whose process is gone; to find out, it sends SIGHUP to whatever process has that
-# number by now. So it is called only when nothing but our own dead locks would go, and where it finds no
-# process of another.
+# `restic unlock` removes every lock that is older than half an hour by this host's clock, whosever it
+# is, and those of this host whose process is gone; to find out, it sends SIGHUP to whatever process has
+# that number by now. So it is called only when nothing but our own dead locks would go, and where it
+# finds no process of another.
 _LOCKS = r"""
 own_locks() { # removes what our dead left; 1: it could not, and says why in $T/locks
   : >"$T/locks"
@@ -169,7 +169,7 @@ own_locks() { # removes what our dead left; 1: it could not, and says why in $T/
     name=; read -r name <"/proc/$lock_pid/comm" 2>/dev/null
     if [ "$lock_host" != "$here" ]; then
       [ $((now - lock_time)) -lt 1500 ] ||
-        others="the lock $lock of $lock_host looks dead, and only that host may remove it (restic unlock there)"
+        others="the lock $lock of $lock_host looks dead; only that host may remove it (restic unlock)"
     elif [ "$name" = restic ]; then others="process $lock_pid here is at work on the repository"
     else case $pids in
       *" $lock_pid "*) ours="$ours$lock_pid " ;;
@@ -211,7 +211,7 @@ end_kind() { # of $rc and $T/err
   elif grep -q 'already locked' "$T/err"; then echo locked
   elif grep -q 'wrong password or no key' "$T/err"; then echo password
   elif grep -q 'Is there a repository at' "$T/err"; then echo none
-  elif grep -qi 'no space left\|disk quota\|insufficient storage\|storage full\|XMinioStorageFull' "$T/err"; then echo full
+  elif grep -qi 'no space left\|disk quota\|insufficient storage\|storage ?full' "$T/err"; then echo full
   else echo other
   fi
 }
