@@ -159,39 +159,39 @@ own_locks() { # removes what our dead left; 1: it could not, and says why in $T/
   : >"$T/locks"
   set -- "$S/backup/open/$where".*
   [ -e "$1" ] || return 0
-  pids=" $(cat "$@" 2>/dev/null | tr '\n' ' ') " here=$(uname -n) now=$(date +%s)
-  ours=' ' others=
-  for lock in $(r list locks --no-lock -q 2>/dev/null); do
-    r cat lock "$lock" --no-lock -q >"$T/lock" 2>/dev/null || continue
-    lock_host=$(sed -n 's/^ *"hostname": "\(.*\)",*$/\1/p' "$T/lock")
-    lock_pid=$(sed -n 's/^ *"pid": \([0-9]*\),*$/\1/p' "$T/lock")
-    lock_time=$(date -d "$(sed -n 's/^ *"time": "\(.*\)",*$/\1/p' "$T/lock")" +%s) || lock_time=0
-    name=; read -r name <"/proc/$lock_pid/comm" 2>/dev/null
-    if [ "$lock_host" != "$here" ]; then
-      [ $((now - lock_time)) -lt 1500 ] ||
-        others="the lock $lock of $lock_host looks dead; only that host may remove it (restic unlock)"
-    elif [ "$name" = restic ]; then others="process $lock_pid here is at work on the repository"
-    else case $pids in
-      *" $lock_pid "*) ours="$ours$lock_pid " ;;
-      *) others="the lock $lock of process $lock_pid here is none of ours (restic unlock removes it)" ;;
+  ol_pids=" $(cat "$@" 2>/dev/null | tr '\n' ' ') " ol_here=$(uname -n) ol_now=$(date +%s)
+  ol_ours=' ' ol_others=
+  for ol_lock in $(r list locks --no-lock -q 2>/dev/null); do
+    r cat lock "$ol_lock" --no-lock -q >"$T/lock" 2>/dev/null || continue
+    ol_host=$(sed -n 's/^ *"hostname": "\(.*\)",*$/\1/p' "$T/lock")
+    ol_pid=$(sed -n 's/^ *"pid": \([0-9]*\),*$/\1/p' "$T/lock")
+    ol_time=$(date -d "$(sed -n 's/^ *"time": "\(.*\)",*$/\1/p' "$T/lock")" +%s) || ol_time=0
+    ol_name=; read -r ol_name <"/proc/$ol_pid/comm" 2>/dev/null
+    if [ "$ol_host" != "$ol_here" ]; then
+      [ $((ol_now - ol_time)) -lt 1500 ] ||
+        ol_others="lock $ol_lock of $ol_host looks dead; only that host may remove it (restic unlock)"
+    elif [ "$ol_name" = restic ]; then ol_others="process $ol_pid here is at work on the repository"
+    else case $ol_pids in
+      *" $ol_pid "*) ol_ours="$ol_ours$ol_pid " ;;
+      *) ol_others="lock $ol_lock of process $ol_pid is none of ours (restic unlock removes it)" ;;
     esac; fi
   done
-  if [ "$ours" != ' ' ]; then
-    [ -z "$others" ] || { printf '%s\n' "$others" >"$T/locks"; return 1; }
+  if [ "$ol_ours" != ' ' ]; then
+    [ -z "$ol_others" ] || { printf '%s\n' "$ol_others" >"$T/locks"; return 1; }
     ( environment
       export RESTIC_CACHE_DIR="$S/cache/restic"
       if [ "$(id -u)" = 0 ] && command -v unshare >/dev/null; then
         # Among processes of its own it finds none with the numbers of our dead.
         exec unshare --fork --pid --mount-proc restic OPTIONS unlock -q
       fi
-      for each in $ours; do [ ! -e "/proc/$each" ] || exit 1; done
+      for ol_each in $ol_ours; do [ ! -e "/proc/$ol_each" ] || exit 1; done
       exec restic OPTIONS unlock -q ) >"$T/locks" 2>&1 || return 1
-    rec unlocked $ours
+    rec unlocked $ol_ours
   fi
-  for mark; do
-    read -r each <"$mark" || each=
-    name=; read -r name <"/proc/${each:-none}/comm" 2>/dev/null
-    [ "$name" = restic ] || rm -f -- "$mark"
+  for ol_mark; do
+    read -r ol_each <"$ol_mark" || ol_each=
+    ol_name=; read -r ol_name <"/proc/${ol_each:-none}/comm" 2>/dev/null
+    [ "$ol_name" = restic ] || rm -f -- "$ol_mark"
   done
 }
 """

@@ -9,11 +9,12 @@ from typing import Any, cast
 from converge.framing import Record
 from temporal.shared.progress import Progress
 from temporal.shared.specs.backup.backup import LISTED, Ending, HostBackup, SourceBackup
-from temporal.shared.specs.backup.sources import KINDS, Kind
+from temporal.shared.specs.backup.sources import KINDS, Source
 
 
-def host_backup(host: str, records: Iterable[Record]) -> HostBackup:
-    """What came of each source, from the records of `saving_sh.save_script`."""
+def host_backup(host: str, sources: Mapping[str, Source], records: Iterable[Record]) -> HostBackup:
+    """What came of each source, from the records of `saving_sh.save_script`. One of which they say
+    nothing has failed."""
     found: list[SourceBackup] = []
     now: dict[str, Any] = {}
     note = ""
@@ -34,6 +35,11 @@ def host_backup(host: str, records: Iterable[Record]) -> HostBackup:
                 said = f"its `after` failed: {last_line(text(record))}"
                 notes = "; ".join(filter(None, (found[-1].note, said)))
                 found[-1] = found[-1].model_copy(update={"note": notes})
+    told = {each.source for each in found}
+    for name, source in sources.items():
+        if name not in told:
+            lost = "the host said nothing of it"
+            found.append(SourceBackup(source=name, kind=source.kind, ending="failed", because=lost))
     return HostBackup(host=host, sources=tuple(found))
 
 
@@ -47,7 +53,9 @@ def _source(now: Mapping[str, Any], end: str, status: int, said: str) -> SourceB
     if ending in ("saved", "incomplete") and not now.get("snapshot"):
         return SourceBackup(**{**now, "ending": "failed", "because": "restic told of no snapshot"})
     because = explained(end, status, said) if ending == "failed" else ""
-    kept = now if ending in ("saved", "incomplete") else _named(now)
+    kept = dict(now) if ending in ("saved", "incomplete") else _named(now)
+    if kept.get("kind") == "files" and kept.get("files", 1) <= 1:  # one is our own
+        kept["note"] = "; ".join(filter(None, (kept["note"], "there are no files in it")))
     return SourceBackup(**{**kept, "ending": ending, "because": because})
 
 
@@ -150,8 +158,3 @@ def last_line(said: str) -> str:
     """The last line of what a program said, at most 500 characters of it."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     return lines[-1][:500] if lines else ""
-
-
-def kind_named(value: str) -> Kind | None:
-    """A kind of source by its name."""
-    return next((kind for kind in KINDS if kind == value), None)

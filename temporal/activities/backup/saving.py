@@ -57,7 +57,7 @@ async def back_up_host(plan: Protection, member: Member) -> HostBackup:
         records = await on_host(member, plan.references, script, f"backup.{plan.name}", show)
     except Permanent as error:
         return HostBackup(host=name, because=error.message.removeprefix(f"{name}: "))
-    return saved.host_backup(name, records)
+    return saved.host_backup(name, plan.sources, records)
 
 
 async def on_host(

@@ -58,8 +58,8 @@ def _source(name: str, source: Source, values: Mapping[str, bytes], manifest: bo
         arguments += ["--tag", tag]
     if isinstance(source, FilesSource):
         arguments += manifest_sh.restic_arguments(source)
-        prepare = manifest_sh.make_call(source) if manifest else ":"
-        targets = [*source.files]
+        call = manifest_sh.make_call(source) if manifest else ":"
+        prepare, targets = f"are_there {words(source.files)}\n{call}", [*source.files]
     else:
         prepare, targets = f"{dumping(source, values)}\ndump_it", []
     return "\n".join(
@@ -123,6 +123,11 @@ part() {{ # a function, on its own; what it says goes to $T/out
 }}
 hook() {{ # nobody ends it in the middle
   : >"$T/hook"; part "$1"; hook_rc=$?; rm -f -- "$T/hook"; return "$hook_rc"
+}}
+are_there() {{ # restic leaves out what is not there, and takes that for well done
+  for path; do
+    [ -e "$path" ] || [ -h "$path" ] || {{ printf '%s\n' "there is no $path"; exit 1; }}
+  done
 }}
 heard() {{ # restic's lines
   : >"$T/unread"
