@@ -8,7 +8,7 @@ STAMP := $(VENV)/.set-up
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo test lint types check unit bench bench-converge bench-fleet soak lynis lock histories clean
+.PHONY: help setup system demo test lint types check unit bench bench-converge bench-fleet bench-backup soak lynis lock histories clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -56,6 +56,9 @@ bench-converge: setup  ## against pyinfra and Ansible on the same lab servers; A
 
 bench-fleet: setup  ## fleets of 100, 1,000 and 10,000 hosts; ARGS="--hosts 100" for a part
 	$(BIN)/python -m benchmarks.fleet $(ARGS)
+
+bench-backup: setup  ## backups through Temporal against restic alone; ARGS="--turns 3" for fewer
+	$(BIN)/python -m benchmarks.backup $(ARGS)
 
 histories: $(STAMP)  ## record the workflow histories anew that the replay tests use
 	$(BIN)/python -m tests.temporal.replay.record

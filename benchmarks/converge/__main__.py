@@ -23,6 +23,7 @@ from benchmarks.converge import contest, peers, results, show, site
 from benchmarks.converge.contest import ANSIBLE, CLI, EVERYBODY, LIBRARY, LIMIT, PYINFRA, Field
 from benchmarks.converge.results import CHANGE, FIRST, NONE, PHASES, Cell, Sheet
 from benchmarks.figures import machine
+from benchmarks.page import into
 from lab import Lab, Machine, gc
 from temporal.places import default_state_dir
 
@@ -192,7 +193,7 @@ def _write(new: list[Sheet], bin: Path, chosen: argparse.Namespace) -> int:
     file.write_text(json.dumps(value, indent=2) + "\n")
     show.draw(sheets, about, chosen.folder / "converge.png")
     picture = os.path.relpath(chosen.folder / "converge.png", chosen.page.parent)
-    show.into(chosen.page, show.markdown(sheets, _heading(about), picture))
+    into(chosen.page, "converge", show.markdown(sheets, _heading(about), picture))
     missed = [line for sheet in new for line in results.verdicts(sheet) if "MISSED" in line]
     return 1 if missed else 0
 

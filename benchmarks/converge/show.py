@@ -15,7 +15,6 @@ NAMES = {
     "ansible": "ansible-playbook",
     "limit": "bare ssh, one command (limit)",
 }
-BEGIN, END = "<!-- converge: begin, written by benchmarks.converge -->", "<!-- converge: end -->"
 
 
 def seconds(value: float) -> str:
@@ -71,15 +70,6 @@ def _earlier(sheet: Sheet) -> str:
             of = "" if len(whose) == len(cells) else f" of {', '.join(whose)}"
             said.setdefault(date, []).append(phase + of)
     return "".join(f" Measured {date}: {', '.join(what)}." for date, what in said.items())
-
-
-def into(page: Path, section: str) -> None:
-    """Put the section into the page, in the place of the one before."""
-    text = page.read_text() if page.exists() else "# Benchmarks\n"
-    before, found, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2] if found else ""
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(f"{before.rstrip()}\n\n{BEGIN}\n{section}{END}\n{after.lstrip()}")
 
 
 def draw(sheets: Sequence[Sheet], caption: str, file: Path) -> None:

@@ -15,6 +15,7 @@ from benchmarks.figures import machine
 from benchmarks.fleet import show
 from benchmarks.fleet.place import place
 from benchmarks.fleet.trial import Trial, measure
+from benchmarks.page import into
 
 
 def main() -> int:
@@ -56,7 +57,7 @@ def write(file: Path, page: Path, new: list[Trial]) -> list[Trial]:
     file.parent.mkdir(parents=True, exist_ok=True)
     value = {"machine": about, "trials": [asdict(trial) for trial in trials]}
     file.write_text(json.dumps(value, indent=1) + "\n")
-    show.into(page, show.markdown(trials, about))
+    into(page, "fleet", show.markdown(trials, about))
     return trials
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 
 from benchmarks.fleet.trial import Trial
 
-BEGIN, END = "<!-- fleet: begin, written by benchmarks.fleet -->", "<!-- fleet: end -->"
 EVENTS, BYTES = 51_200, 50 * 1024 * 1024
 """Where the server ends a run (Temporal's `limit.historyCount.error`, `limit.historySize.error`)."""
 ACTIONS = 1.1
@@ -96,12 +94,3 @@ def verdicts(trials: Sequence[Trial]) -> list[str]:
 
 def _kept(kept: bool) -> str:
     return "kept" if kept else "MISSED"
-
-
-def into(page: Path, section: str) -> None:
-    """Put the section into the page, in the place of the one before."""
-    text = page.read_text() if page.exists() else "# Benchmarks\n"
-    before, found, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2] if found else ""
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(f"{before.rstrip()}\n\n{BEGIN}\n{section}{END}\n{after.lstrip()}")

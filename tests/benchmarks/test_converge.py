@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.converge import contest, peers, results, show, site, wire
 from benchmarks.converge.results import CHANGE, FIRST, NONE, Sheet
+from benchmarks.page import into
 from converge.graph import arrange
 
 
@@ -112,7 +113,7 @@ def test_the_page_keeps_what_others_wrote(tmp_path: Path) -> None:
     for hosts in (48, 1):
         made.hosts = hosts
         section = show.markdown([made], ["How."], "bench/converge.png")
-        show.into(page, section)
+        into(page, "converge", section)
         if hosts == 48:
             page.write_text(page.read_text() + "\n## other\n\nText.\n")
     text = page.read_text()

@@ -210,13 +210,24 @@ end_kind() { # of $rc and $T/err
   if [ "$rc" -gt 128 ]; then echo killed
   elif grep -q 'already locked' "$T/err"; then echo locked
   elif grep -q 'wrong password or no key' "$T/err"; then echo password
-  elif grep -q 'Is there a repository at' "$T/err"; then echo none
+  # restic 0.14 asks whether there is a repository also where nobody answers.
+  elif grep -q 'unable to open config file.*\(no such file\|not exist\)' "$T/err"; then echo none
   elif grep -qi 'no space left\|disk quota\|insufficient storage\|storage ?full' "$T/err"; then echo full
   else echo other
   fi
 }
 hold_on() { # seconds, in which it may be ended
   hold=0; while [ "$hold" -lt "$1" ] && [ ! -e "$T/ending" ]; do sleep 1; hold=$((hold + 1)); done
+}
+# Two that make one repository at the same time may leave one that nobody can open, and both are told
+# that it went well. On this host they take turns here; hosts that share one are led by the workflow.
+make_repository() {
+  (
+    exec 7>"$S/backup/making"; flock -w 120 7
+    r cat config --no-lock -q >/dev/null 2>&1 && exit 3
+    r init -q >"$T/err" 2>&1
+  )
+  case $? in 0) rec created ;; 3) ;; *) return 1 ;; esac
 }
 attempt() {
   attempt_handler=$1; shift
@@ -233,9 +244,7 @@ attempt() {
       none)
         [ -n "$create" ] && [ -z "$attempt_made" ] || return 1
         attempt_made=1
-        # Who shares it may have been faster.
-        r init -q >"$T/made" 2>&1 && rec created || grep -q 'already' "$T/made" ||
-          { cat "$T/made" >"$T/err"; return 1; } ;;
+        make_repository || return 1 ;;
       locked)
         rec working locked; tail -n 3 "$T/err"
         own_locks || cat "$T/locks" >>"$T/err"

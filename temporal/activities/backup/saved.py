@@ -27,8 +27,8 @@ def host_backup(host: str, sources: Mapping[str, Source], records: Iterable[Reco
             case ("summary",):
                 now |= _summary(record)
             case ("unreadable", count):
-                lines = text(record).splitlines()
-                now |= {"unread": int(count), "unreadable": tuple(lines[:LISTED])}
+                lines = tuple(map(_unescaped, text(record).splitlines()[:LISTED]))
+                now |= {"unread": int(count), "unreadable": lines}
             case ("result", _, end, status):
                 found.append(_source(now, end, int(status), text(record)))
             case ("after", name) if found and found[-1].source == name:
@@ -53,6 +53,9 @@ def _source(now: Mapping[str, Any], end: str, status: int, said: str) -> SourceB
     if ending in ("saved", "incomplete") and not now.get("snapshot"):
         return SourceBackup(**{**now, "ending": "failed", "because": "restic told of no snapshot"})
     because = explained(end, status, said) if ending == "failed" else ""
+    if ending == "incomplete" and not now.get("unread"):
+        # Also where a part of the repository that it would compare with is damaged.
+        because = last_line(said)
     kept = dict(now) if ending in ("saved", "incomplete") else _named(now)
     if kept.get("kind") == "files" and kept.get("files", 1) <= 1:  # one is our own
         kept["note"] = "; ".join(filter(None, (kept["note"], "there are no files in it")))
@@ -155,6 +158,28 @@ def text(record: Record) -> str:
 
 
 def last_line(said: str) -> str:
-    """The last line of what a program said, at most 500 characters of it."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return lines[-1][:500] if lines else ""
+    """The line that says why a program ended, at most 500 characters of it: restic's `Fatal`, else the
+    last one."""
+    lines = [_message(line.strip()) for line in said.splitlines() if line.strip()]
+    fatal = [line.removeprefix("Fatal: ") for line in lines if line.startswith("Fatal: ")]
+    return (fatal[:1] or lines[-1:] or [""])[0][:500]
+
+
+def _message(line: str) -> str:
+    """What a line of restic's JSON says; any other line as it is."""
+    if not line.startswith("{"):
+        return line
+    try:
+        value = json.loads(line)
+        found = value.get("message") or value.get("error", {}).get("message") or line
+    except (ValueError, AttributeError):
+        return line
+    return str(found)
+
+
+def _unescaped(item: str) -> str:
+    """A string of JSON without its quotes."""
+    try:
+        return str(json.loads(f'"{item}"'))
+    except ValueError:
+        return item

@@ -58,8 +58,8 @@ def _source(name: str, source: Source, values: Mapping[str, bytes], manifest: bo
         arguments += ["--tag", tag]
     if isinstance(source, FilesSource):
         arguments += manifest_sh.restic_arguments(source)
-        call = manifest_sh.make_call(source) if manifest else ":"
-        prepare, targets = f"are_there {words(source.files)}\n{call}", [*source.files]
+        prepare = manifest_sh.make_call(source) if manifest else f"are_there {words(source.files)}"
+        targets = [*source.files]
     else:
         prepare, targets = f"{dumping(source, values)}\ndump_it", []
     return "\n".join(
@@ -130,7 +130,6 @@ are_there() {{ # restic leaves out what is not there, and takes that for well do
   done
 }}
 heard() {{ # restic's lines
-  : >"$T/unread"
   while IFS= read -r line; do
     case $line in
       *'"message_type":"status"'*) rec progress; printf '%s' "$line" ;;
@@ -138,9 +137,8 @@ heard() {{ # restic's lines
     esac
   done
 }}
-unreadable() {{ # what restic could not read, from what it said on standard error
-  sed -n -e 's/^{{"message_type":"error".*"item":"\(.*\)"}}$/\1/p' -e 's/^error: \(.*\)$/\1/p' "$T/err" |
-    grep -v '^ *$' | sort -u >"$T/unread"
+unreadable() {{ # what restic could not read, a line each, as in JSON
+  sed -n '/"during":"archival"/s/.*"item":"\(.*\)"}}$/\1/p' "$T/err" | sort -u >"$T/unread"
   rec unreadable $(wc -l <"$T/unread"); head -n {LISTED} "$T/unread"
 }}
 save() {{ # name, kind, restic's arguments
@@ -166,7 +164,10 @@ save_it() {{
     else rec result "$name" prepare 1; last_words "$T/out"; fi
     return 0
   fi
-  if [ "$kind_of" = files ]; then set -- "$@" "$W/proof"; else set -- "$@" "$W/proof" "$W/dump"; fi
+  if [ "$kind_of" = files ]; then
+    keep_proof || {{ rec result "$name" space 1; return 0; }}
+    set -- --exclude-file "$T/keep" "$@" "$W/proof"
+  else set -- "$@" "$W/proof" "$W/dump"; fi
   set -- --json --host "$host" --tag temporal-ops --tag "backup:$plan" --tag "source:$name" \
     --tag "kind:$kind_of" "$@"
   # Counting beforehand what there is costs a walk of its own.

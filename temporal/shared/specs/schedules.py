@@ -20,7 +20,15 @@ import zoneinfo
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    field_validator,
+    model_validator,
+)
 
 from temporal.shared.specs.cron import calendar_of
 
@@ -60,7 +68,10 @@ def said(value: timedelta) -> str:
     return "".join(parts) or "0s"
 
 
-Duration = Annotated[timedelta, BeforeValidator(duration)]
+Duration = Annotated[
+    timedelta, BeforeValidator(duration), PlainSerializer(said, str, when_used="json")
+]
+"""As people write it, in JSON too."""
 
 
 class Entry(BaseModel):

@@ -133,6 +133,8 @@ class SourceBackup(Spec):
     def reason(self) -> str:
         """Why it is not as it should be, in a line; nothing if it is."""
         match self.ending:
+            case "incomplete" if not self.unread:
+                return f"{self.source}: incomplete: {self.because}"
             case "incomplete":
                 names = ", ".join(self.unreadable[:3]) or "see restic's words"
                 more = f" and {self.unread - 3} more" if self.unread > 3 else ""

@@ -1,0 +1,1 @@
+"""Backups through Temporal against restic alone."""
