@@ -22,6 +22,12 @@ from temporal.activities.automation.hosts import wait_for_login
 from temporal.activities.automation.notices import notify
 from temporal.activities.automation.patching import patch_host, reboot_host
 from temporal.activities.automation.registering import forget_host, register_host
+from temporal.activities.backup.drilling import choose_drill, drill_host
+from temporal.activities.backup.inspecting import look_at_backups, publish_status
+from temporal.activities.backup.maintaining import choose_maintenance, maintain_on_host
+from temporal.activities.backup.making import make_repository
+from temporal.activities.backup.restoring import find_snapshot, restore_on_host
+from temporal.activities.backup.saving import back_up_host
 from temporal.activities.test import test_activity
 
 ACTIVITIES: list[Callable[..., Any]] = []
@@ -44,3 +50,13 @@ ACTIVITIES.append(locate_server)
 ACTIVITIES.append(wait_for_login)
 ACTIVITIES.append(register_host)
 ACTIVITIES.append(forget_host)
+ACTIVITIES.append(back_up_host)
+ACTIVITIES.append(find_snapshot)
+ACTIVITIES.append(restore_on_host)
+ACTIVITIES.append(choose_drill)
+ACTIVITIES.append(drill_host)
+ACTIVITIES.append(make_repository)
+ACTIVITIES.append(look_at_backups)
+ACTIVITIES.append(publish_status)
+ACTIVITIES.append(choose_maintenance)
+ACTIVITIES.append(maintain_on_host)

@@ -8,6 +8,11 @@ from temporal.workflows.automation.plan_server import PlanServer
 from temporal.workflows.automation.provision_fleet import ProvisionFleet
 from temporal.workflows.automation.provision_server import ProvisionServer
 from temporal.workflows.automation.run_command import RunCommand
+from temporal.workflows.backup.back_up import BackUp
+from temporal.workflows.backup.drill_restore import DrillRestore
+from temporal.workflows.backup.inspect_backups import InspectBackups
+from temporal.workflows.backup.maintain_repository import MaintainRepository
+from temporal.workflows.backup.restore_backup import RestoreBackup
 from temporal.workflows.test import TestWorkflow
 
 WORKFLOWS: list[type] = []
@@ -21,3 +26,8 @@ WORKFLOWS.append(DetectDrift)
 WORKFLOWS.append(RunCommand)
 WORKFLOWS.append(PatchFleet)
 WORKFLOWS.append(DecommissionServer)
+WORKFLOWS.append(BackUp)
+WORKFLOWS.append(RestoreBackup)
+WORKFLOWS.append(DrillRestore)
+WORKFLOWS.append(InspectBackups)
+WORKFLOWS.append(MaintainRepository)

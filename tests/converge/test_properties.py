@@ -153,7 +153,8 @@ for u in $(getent passwd | grep -o '^p{tag}u[0-9]*' | sort); do
   id -Gn $u; [ $(id -u $u) -lt 1000 ] && echo system; stat -c '%U %a' $(getent passwd $u | cut -d: -f6)
 done 2>/dev/null
 for p in {names}; do
-  dpkg-query -W -f '${{Package}} ${{db:Status-Abbrev}}\\n' $p 2>/dev/null || echo no
+  # un: dpkg has heard of the name, as of one that was purged; it is there no more than one it has not.
+  dpkg-query -W -f '${{Package}} ${{db:Status-Abbrev}}\\n' $p 2>/dev/null | grep -v ' un *$' || echo no
 done
 for s in /etc/systemd/system/p{tag}s*.service; do
   [ -e "$s" ] || continue

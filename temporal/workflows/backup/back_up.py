@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 from temporal.shared.specs.automation.fleet import Member
 from temporal.shared.specs.automation.outcome import FleetReport, HostOutcome
@@ -25,7 +26,31 @@ class BackUp(Rolling):
     async def run(self, spec: BackupSpec) -> FleetReport:
         """Fails if more hosts failed than may; all of them are tried before. One of which something
         could not be read is incomplete. What was saved is in the results of back_up_host."""
+        if spec.repository.create and spec.repository.shared and spec.total > 1:
+            if not spec.state.next:
+                await self._make_repository(spec)
+            there = spec.repository.model_copy(update={"create": False})
+            self._each = self._each.model_copy(update={"repository": there})
         return await self.roll_out()
+
+    async def _make_repository(self, spec: BackupSpec) -> None:
+        """By the first host that is reached: only one may, and all come to it at the same time."""
+        for member in spec.members(0, spec.total):
+            try:
+                why: str = await workflow.execute_activity(
+                    "make_repository", args=[self._each, member]
+                )
+            except ActivityError as error:
+                if is_cancelled_exception(error):
+                    raise
+                continue
+            if why:
+                raise ApplicationError(
+                    f"{member.host.name} cannot make the repository: {why}",
+                    type="BackupFailed",
+                    non_retryable=True,
+                )
+            return
 
     async def one(self, member: Member) -> HostOutcome:
         """Backs up one of them."""

@@ -142,8 +142,8 @@ def forms(secret: str) -> list[str]:
     return [secret, quote(secret), base64.b64encode(secret.encode()).decode(), shlex.quote(secret)]
 
 
-def raw_history(shell: Shell, run_id: str) -> str:
-    """The whole history as JSON, and every payload in it once more in the clear."""
+def raw_history(shell: Shell, run_id: str, there: str = "app.key") -> str:
+    """The whole history as JSON, and every payload in it once more in the clear; `there` is in one."""
     import asyncio
     import base64
     import re
@@ -158,5 +158,5 @@ def raw_history(shell: Shell, run_id: str) -> str:
     assert json.loads(text)["events"]
     blobs = re.findall(r'"data": ?"([^"]+)"', text)
     clear = [base64.b64decode(blob).decode(errors="replace") for blob in blobs]
-    assert any("app.key" in part for part in clear), "the payloads are what we look into"
+    assert any(there in part for part in clear), "the payloads are what we look into"
     return "\n".join([text, *clear])

@@ -1,0 +1,95 @@
+"""Runs what the kinds of databases make of sh, as a backup and a drill do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from subprocess import CompletedProcess
+
+from converge.shell import quote
+from lab import Lab, Machine
+
+# Function and folders as a task on a host has them. As there, `set -e` is without effect where the
+# function is called in a condition, and nothing is on standard input.
+_RUN = """
+S=/var/lib/trial T=/run/trial W=$S/saved X=$S/restored LC_ALL=C
+export S LC_ALL
+umask 077
+mkdir -p "$T" "$W/proof" "$W/dump" "$X"
+umask 022
+{script}
+part() {{ ( set -eu; "$1" ) 2>&1 </dev/null; }}
+if ! part {function}; then exit 1; fi
+"""
+_LEFT = """
+ls -A /run/trial
+ls -d /var/lib/trial/restored/server 2>/dev/null
+ps -eo args= | grep -E '[/]var/lib/trial|[/]mnt/|[p]g_dump|[m]ariadb-dump|pg_export' || :
+"""
+
+
+@dataclass
+class Ran:
+    """How a function ended, and all that it said."""
+
+    ok: bool
+    said: str
+
+    @property
+    def last(self) -> str:
+        """Its last line."""
+        return self.said.strip().splitlines()[-1] if self.said.strip() else ""
+
+
+@dataclass
+class Databases:
+    """A server with databases. What is saved and restored there is of one trial at a time."""
+
+    machine: Machine
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def exec(self, command: str, input: str | None = None) -> CompletedProcess[str]:
+        lab = Lab(self.machine.lab)
+        return lab.exec(self.machine, ["sh", "-c", command], input=input, timeout=300)
+
+    def says(self, command: str, input: str | None = None) -> str:
+        """What a shell command prints there; it must end with 0."""
+        done = self.exec(command, input)
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    def run(self, function: str, script: str) -> Ran:
+        """Calls dump_it, prove_it or load_it."""
+        given = "".join(f"{name}={quote(value)}\n" for name, value in self.variables.items())
+        done = self.exec("sh -s", given + _RUN.format(script=script, function=function))
+        return Ran(done.returncode == 0, done.stdout + done.stderr)
+
+    def clear(self) -> None:
+        """As before the first one."""
+        self.says("rm -rf /var/lib/trial /run/trial")
+
+    def dump(self, script: str) -> str:
+        """A fresh dump that must go well; its fingerprint."""
+        self.clear()
+        ran = self.run("dump_it", script)
+        assert ran.ok, ran.said
+        return self.says("cat /var/lib/trial/saved/proof/fingerprint")
+
+    def restore(self) -> None:
+        """What was saved, as it comes back from a repository."""
+        self.says("cd /var/lib/trial && rm -rf restored && cp -a saved restored")
+
+    def prove(self, script: str) -> str:
+        """A proof of what was restored; what it found."""
+        ran = self.run("prove_it", script)
+        assert ran.ok, ran.said
+        return self.says("cat /var/lib/trial/restored/found")
+
+    def left(self) -> str:
+        """What is there that nobody should have left."""
+        return self.says(_LEFT)
+
+
+def lines(fingerprint: str, *kinds: str) -> list[list[str]]:
+    """The fields of its lines of these kinds."""
+    found = [line.split("\t") for line in fingerprint.splitlines()]
+    return [line for line in found if line[0] in kinds]
