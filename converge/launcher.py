@@ -91,8 +91,9 @@ while [ "$n" -lt "$N" ]; do
   [ "$n" = "$N" ] || { cat "$D/journal.$n"; continue; }
   pid=0; [ ! -r "$D/pid" ] || read -r pid <"$D/pid"
   if alive "$n" && [ "${pid:-0}" != 0 ]; then
-    # GNU tail wakes on writes and ends with the unit; others get a plain loop.
-    tail -c +1 -f -s 0.2 --pid="$pid" -- "$D/journal.$n" 2>/dev/null && continue
+    # GNU tail wakes on writes and ends with the unit, but looks now and then where the file system tells
+    # nobody of writes (overlays); others get a plain loop.
+    tail -c +1 -f -s 0.05 --pid="$pid" -- "$D/journal.$n" 2>/dev/null && continue
   fi
   at=1
   while :; do

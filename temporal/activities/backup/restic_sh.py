@@ -143,9 +143,9 @@ r() {
     exec sh -c 'echo "$$" >"$0"; exec restic "$@"' "$r_mark" OPTIONS "$@"
   )
   r_rc=$?
-  # One that ended by itself has taken its lock away; of a killed one the mark stays as long as its lock.
-  case $r_rc in 0|130) r_killed= ;; *) [ "$r_rc" -gt 128 ] && r_killed=1 || r_killed= ;; esac
-  [ -n "$r_killed" ] || rm -f -- "$r_mark"
+  # One that ended well, or never came to a lock, leaves none. Of any other the mark stays until it is
+  # known that its lock is gone: also one that ends by itself leaves it where the network is down.
+  case $r_rc in 0|3|10|11|12) rm -f -- "$r_mark" ;; esac
   return "$r_rc"
 }
 """

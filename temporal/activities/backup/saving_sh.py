@@ -129,13 +129,16 @@ are_there() {{ # restic leaves out what is not there, and takes that for well do
     [ -e "$path" ] || [ -h "$path" ] || {{ printf '%s\n' "there is no $path"; exit 1; }}
   done
 }}
-heard() {{ # restic's lines
-  while IFS= read -r line; do
-    case $line in
-      *'"message_type":"status"'*) rec progress; printf '%s' "$line" ;;
-      *'"message_type":"summary"'*) rec summary; printf '%s' "$line" ;;
-    esac
-  done
+heard() {{ # restic's lines, of which there may be one a file
+  sed -un -e '/"message_type":"\(status\|summary\)"/p' -e '/"item":"[^"]*\/proof\/manifest"/p' |
+    while IFS= read -r line; do
+      case $line in
+        *'"message_type":"summary"'*) rec summary; printf '%s' "$line" ;;
+        *'"action":'*|*'"message_type":"verbose_status"'*)
+          case $line in *"\"item\":\"$W/proof/manifest\""*) : >"$T/taken" ;; esac ;;
+        *) rec progress; printf '%s' "$line" ;;
+      esac
+    done
 }}
 unreadable() {{ # what restic could not read, a line each, as in JSON
   sed -n '/"during":"archival"/s/.*"item":"\(.*\)"}}$/\1/p' "$T/err" | sort -u >"$T/unread"
@@ -155,15 +158,39 @@ save() {{ # name, kind, restic's arguments
   hook after || {{ rec after "$name"; last_words "$T/out"; }}
   rm -rf -- "$W/dump"
 }}
+# Hashing a lot takes as long as it takes restic to read a good part of it, so they go on side by side.
+# restic goes through folders by name: where all of it comes before our own folder, the manifest is
+# nearly always there in time; whether it was, restic says.
+beside() {{ # restic's arguments: whether restic may begin before the manifest is there
+  beside_n=0
+  while [ ! -e "$T/prepared" ] && [ "$beside_n" -lt 15 ]; do
+    sleep 0.02 || sleep 1; beside_n=$((beside_n + 1)); done
+  [ "$kind_of" = files ] && [ ! -e "$T/prepared" ] || return 1
+  while [ "$1" != -- ]; do shift; done
+  shift
+  for beside_path; do
+    [ "$(printf '%s\n' "$beside_path" "$W" | tr / '\1' | LC_ALL=C sort | head -n 1)" = \
+      "$(printf '%s\n' "$beside_path" | tr / '\1')" ] || return 1
+    case $beside_path:$W/ in /:*) return 1 ;; *:"$beside_path"/*) return 1 ;; esac
+  done
+}}
+is_prepared() {{ # or says why not; one that still goes on is
+  [ -e "$T/prepared" ] || return 0
+  read -r prepared <"$T/prepared"
+  [ "$prepared" != 0 ] || return 0
+  if [ -e "$T/ending" ]; then rec result "$name" cancelled 0
+  else rec result "$name" prepare 1; last_words "$T/out"; fi
+  return 1
+}}
 save_it() {{
   {{ echo "format=1"; echo "kind=$kind_of"; echo "began=$(date +%s)"; echo "off=${{skewed:+$off}}"
   }} >"$W/proof/about" 2>"$T/out" || {{ rec result "$name" space 1; last_words "$T/out"; return 0; }}
   if [ "$kind_of" = files ]; then rec working manifest; else rec working dump; fi
-  if ! part prepare; then
-    if [ -e "$T/ending" ]; then rec result "$name" cancelled 0
-    else rec result "$name" prepare 1; last_words "$T/out"; fi
-    return 0
-  fi
+  rm -f -- "$T/prepared" "$T/taken"
+  ( part prepare; echo "$?" >"$T/prepared.now"; mv -f -- "$T/prepared.now" "$T/prepared" ) &
+  preparing=$!
+  beside "$@" || wait "$preparing"
+  is_prepared || return 0
   if [ "$kind_of" = files ]; then
     keep_proof || {{ rec result "$name" space 1; return 0; }}
     set -- --exclude-file "$T/keep" "$@" "$W/proof"
@@ -174,7 +201,14 @@ save_it() {{
   [ "$release" -lt 15 ] || set -- --no-scan "$@"
   [ -z "$skewed" ] || set -- --time "$(corrected)" "$@"
   rec working restic
-  attempt heard backup "$@"
+  if [ -e "$T/prepared" ]; then attempt heard backup "$@"
+  else
+    attempt heard backup -vv "$@"
+    wait "$preparing"
+    is_prepared || return 0
+    # It came past before the manifest was there: once more, which takes no time now.
+    case $kind in ok|incomplete) [ -e "$T/taken" ] || attempt heard backup "$@" ;; esac
+  fi
   case $kind in
     ok) rec result "$name" ok 0 ;;
     incomplete) unreadable; rec result "$name" incomplete 3; last_words "$T/err" ;;
