@@ -1,9 +1,9 @@
 """`make demo`: what a person would type, typed and shown.
 
 Starts the embedded Temporal server with a worker and four real lab servers. A fleet of three is
-provisioned with approval and a canary, behind a balancer; drift made by hand is found and repaired;
-all are patched and rebooted one at a time while a client is answered throughout. Where no lab can run
-it says what is missing and does what needs none.
+provisioned with approval and a canary, behind a balancer; a shop on one of them is backed up, lost and
+restored; drift made by hand is found and repaired; all are patched and rebooted one at a time while a
+client is answered throughout. Where no lab can run it says what is missing and does what needs none.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from examples import disaster
 from lab import Lab, missing
 
 OPS = [sys.executable, "-m", "temporal"]
@@ -104,6 +105,7 @@ class Up:
 def main() -> None:
     """The demo."""
     began = time.monotonic()
+    disaster.invent_secrets()
     say("A Temporal server with its web UI, and a worker")
     print(f"{DIM}$ temporal-ops up{OFF}", flush=True)
     up = Up()
@@ -115,7 +117,7 @@ def main() -> None:
         if lacks:
             without_lab(lacks)
         else:
-            with_lab()
+            with_lab(up)
         say("What ran, and who started it")
         ops("runs", "list", "--limit", "8")
         say(f"Done in {time.monotonic() - began:.0f} s.")
@@ -129,8 +131,8 @@ def main() -> None:
         up.stop()
 
 
-def with_lab() -> None:
-    """Four real servers: a fleet of three behind a balancer."""
+def with_lab(up: Up) -> None:
+    """Four real servers: a fleet of three behind a balancer, on one of them a shop."""
     say("Real servers (the first time their Debian image is built, about half a minute)")
     ops("lab", "up", "4")
     say(f"Three web servers ({FLEET}/web.yml): each is planned, somebody approves, one goes first")
@@ -143,6 +145,7 @@ def with_lab() -> None:
     ops("runs", "watch", name)
     say("A balancer before them")
     ops("run", "ProvisionServer", "--file", f"{FLEET}/balancer.yml")
+    with_backup(up)
     say("Somebody changes server2 by hand; it is found, and brought back within limits")
     ops("lab", "ssh", "server2", "echo defaced >/var/www/html/index.html; systemctl stop nginx")
     ops("run", "DetectDrift", "--file", f"{FLEET}/drift.yml")
@@ -154,6 +157,17 @@ def with_lab() -> None:
     print(client.summary)
     if client.failed:
         sys.exit("the demo stops here: the client was left without an answer")
+
+
+def with_backup(up: Up) -> None:
+    """A backup, a disaster, and the restore."""
+    why = disaster.lacks()
+    if not up.process:
+        why = "the worker that runs already does not know the secrets that were made up here"
+    if why:
+        say(f"The backup is not shown: {why}")
+    else:
+        disaster.show(ops, say)
 
 
 def plan_that_waits(name: str) -> str:

@@ -2,7 +2,7 @@
 
     /livez    200 while the event loop turns: it runs activities and heartbeats
     /readyz   200 while the core polls every queue: its own count of pollers, not the last run's luck
-    /metrics  the core's and the process's metrics, in Prometheus's text form
+    /metrics  metrics of the core, the process and activities, in Prometheus's text form
 
 Answers come from a thread of their own, so that a stuck event loop is reported, not shared.
 """
@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, genera
 from prometheus_client.parser import text_string_to_metric_families
 
 from temporal.shared.errors import ConfigError
+from temporal.shared.metrics import REGISTRY
 
 LOOP_TIMEOUT_S = 5.0
 _CORE_TIMEOUT_S = 2.0
@@ -102,13 +103,14 @@ class Health:
         )
 
     def metrics(self) -> Answer:
-        """The core's metrics and our own."""
+        """The core's metrics, our own, and those of activities."""
         try:
             core = self._core_text().encode()
         except OSError:
             core = b""
         kind = "text/plain; version=0.0.4; charset=utf-8"
-        return Answer(200, kind, core + generate_latest(self._own))
+        own = generate_latest(self._own) + generate_latest(REGISTRY)
+        return Answer(200, kind, core + own)
 
     def _core_text(self) -> str:
         with urllib.request.urlopen(self._core, timeout=_CORE_TIMEOUT_S) as answer:

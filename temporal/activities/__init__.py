@@ -23,7 +23,11 @@ from temporal.activities.automation.notices import notify
 from temporal.activities.automation.patching import patch_host, reboot_host
 from temporal.activities.automation.registering import forget_host, register_host
 from temporal.activities.backup.drilling import choose_drill, drill_host
-from temporal.activities.backup.inspecting import look_at_backups, publish_status
+from temporal.activities.backup.inspecting import (
+    list_snapshots,
+    look_at_backups,
+    publish_status,
+)
 from temporal.activities.backup.maintaining import choose_maintenance, maintain_on_host
 from temporal.activities.backup.making import make_repository
 from temporal.activities.backup.restoring import find_snapshot, restore_on_host
@@ -60,3 +64,4 @@ ACTIVITIES.append(look_at_backups)
 ACTIVITIES.append(publish_status)
 ACTIVITIES.append(choose_maintenance)
 ACTIVITIES.append(maintain_on_host)
+ACTIVITIES.append(list_snapshots)

@@ -12,6 +12,7 @@ import typer
 
 from temporal import __version__
 from temporal.cli import (
+    backup,
     check,
     config,
     exec,
@@ -69,6 +70,7 @@ app.command("list", short_help="List workflows and activities.")(listing.listing
 app.command("config", short_help="Print each setting and where it came from.")(config.config)
 app.add_typer(runs.app, name="runs")
 app.add_typer(provision.app, name="provision", short_help="What would change on servers; do it.")
+app.add_typer(backup.app, name="backup", short_help="Back up, see what is protected, restore.")
 app.add_typer(schedule.app, name="schedule", short_help="What starts by itself, and when.")
 app.add_typer(labs.app, name="lab", short_help="Real throw-away servers on this machine.")
 

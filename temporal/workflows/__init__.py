@@ -11,6 +11,7 @@ from temporal.workflows.automation.run_command import RunCommand
 from temporal.workflows.backup.back_up import BackUp
 from temporal.workflows.backup.drill_restore import DrillRestore
 from temporal.workflows.backup.inspect_backups import InspectBackups
+from temporal.workflows.backup.list_snapshots import ListSnapshots
 from temporal.workflows.backup.maintain_repository import MaintainRepository
 from temporal.workflows.backup.restore_backup import RestoreBackup
 from temporal.workflows.test import TestWorkflow
@@ -31,3 +32,4 @@ WORKFLOWS.append(RestoreBackup)
 WORKFLOWS.append(DrillRestore)
 WORKFLOWS.append(InspectBackups)
 WORKFLOWS.append(MaintainRepository)
+WORKFLOWS.append(ListSnapshots)

@@ -3,7 +3,9 @@
 `LIBRARY` needs $T (a folder in memory of this run) and defines
 
     db_oops TEXT...           says it and ends with 1
-    db_begin                  sets $D, a folder in memory that is gone at the end, whatever that is
+    db_can USER [PACKAGE]     ends with 1 unless the host has that user, and we can be it
+    db_begin FOLDER           sets $D, a folder in memory that is gone at the end, whatever that is;
+                              FOLDER: where the dump is
     db_exec USER PROGRAM...   becomes the program, as that user, in a clean environment
     db_as USER PROGRAM...     runs it
     db_room FOLDER...         says what is free there
@@ -21,19 +23,22 @@ from converge.shell import quote
 LIBRARY = r"""
 umask 077
 db_oops() { printf '%s\n' "$*"; exit 1; }
-db_begin() {
+db_begin() { # folder
+  db_data=$1
   D=$(mktemp -d "$T/db.XXXXXX") || db_oops "cannot write below $T"
   trap db_end EXIT
   trap 'exit 143' HUP INT TERM
 }
 db_end() { rm -rf -- "$D"; }
+db_can() { # user: whether we can be that one
+  id -- "$1" >/dev/null 2>&1 || db_oops "the host has no user $1${2:+: install $2}"
+  [ "$(id -u)" = 0 ] || [ "$(id -un)" = "$1" ] ||
+    db_oops "to work as $1 it must be root: give the host sudo: true"
+}
 db_exec() { # user, program
   db_who=$1; shift
-  if [ "$(id -un)" != "$db_who" ]; then
-    [ "$(id -u)" = 0 ] || db_oops "to work as $db_who it must be root: give the host sudo: true"
-    db_group=$(id -g -- "$db_who" 2>/dev/null) || db_oops "the host has no user $db_who"
-    set -- setpriv --reuid="$db_who" --regid="$db_group" --init-groups -- "$@"
-  fi
+  [ "$(id -un)" = "$db_who" ] ||
+    set -- setpriv --reuid="$db_who" --regid="$(id -g -- "$db_who")" --init-groups -- "$@"
   cd / && exec env -i PATH="$PATH" LC_ALL=C HOME=/nonexistent "$@"
 }
 db_as() { ( db_exec "$@" ); }
@@ -51,7 +56,7 @@ db_differs() { # a fingerprint and another, the first lines in which they differ
 """
 
 _ENTER = r"""
-db_begin
+db_begin "$X"
 db_end() {
   rm -rf -- "$D"
   # What a server still writes while it dies comes after what was removed.
@@ -59,9 +64,9 @@ db_end() {
 }
 rm -rf -- "$X/server" && mkdir -- "$X/server" || db_oops "cannot write below $X ($(db_room "$X"))"
 set --
-if [ "$(id -u)" != 0 ]; then P=$X/server
+if [ "$(id -u)" != 0 ]; then P=$X/server db_user=$(id -un)
 else
-  id -- "$db_user" >/dev/null 2>&1 || db_oops "the host has no user $db_user: install $db_package"
+  db_can "$db_user" "$db_package"
   chown -- "$db_user:" "$X/server"
   set -- unshare --mount --pid --fork --kill-child --mount-proc --net --ipc --propagation private
   if [ -d /mnt ] && "$@" mount --bind -- "$X/server" /mnt 2>/dev/null; then P=/mnt

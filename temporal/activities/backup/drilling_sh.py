@@ -20,9 +20,9 @@ def drill_script(
 ) -> str:
     """Tries the restore of each, and says what came of it.
 
-    Records: `source NAME`; `working WHAT`; `progress`; `swept` with a folder; `size FILES BYTES`; `broken COUNT`
-    with what restic could not restore; those of a comparison; `found PROVED UNPROVEN WRONG`;
-    `took SECONDS`; `result NAME VERDICT WHY RC` with last words; `noted NAME`.
+    Records: `source NAME`; `swept` with a folder that was left over; `working WHAT`; `progress`;
+    `size FILES BYTES`; `broken COUNT` with what restic could not restore; those of a comparison; `found
+    PROVED UNPROVEN WRONG`; `took SECONDS`; `result NAME VERDICT WHY RC` with last words; `noted NAME`.
     """
     parts = [
         proving_sh.library(plan, host, values),
@@ -60,10 +60,8 @@ drill() { # name, kind, snapshot, proof
     unproven:*) noted_as=failed ;; # what was not proved must not pass for it
     *) noted_as=$verdict ;;
   esac
-  # An empty one restic does not take.
-  echo "$name $id $noted_as" >"$T/note"
-  note "$host" note:proof "source:$name" "of:$id" "result:$noted_as" "took:$(((took + 99) / 100))" \
-    "unproven:$unproven" <"$T/note"
+  note "$host" note:proof "source:$name" "of:$id" "result:$noted_as" "took:$(seconds "$took")" \
+    "unproven:$unproven"
   if [ "$kind" = ok ]; then rec noted "$name"
   else rec unnoted "$name" "$kind" "$rc"; last_words "$T/err"; fi
 }

@@ -9,10 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from converge.shell import quote
-from temporal.shared.specs.backup.patterns import Name, OneOf, Pattern, Star, Token, parse
+from temporal.shared.specs.backup.patterns import Name, OneOf, Pattern, Token, parse
 
 LARGEST = 60_000
 """Bytes of one regular expression: a word of a command line has 128 KiB at most."""
+
+MOST_EXACT = 3
+"""Of so many characters in a row that may be any, those that are no UTF-8 are told as restic does."""
 
 _REPLACEMENT = 0xFFFD  # what Go takes a byte for that is no UTF-8
 # Code points of one, two, three and four bytes; those between the two threes are no characters.
@@ -43,11 +46,13 @@ def expression(patterns: Iterable[str]) -> str | None:
 
 def _joined(regexes: Iterable[bytes]) -> Iterator[bytes]:
     run: list[bytes] = []
+    size = 0
     for each in regexes:
-        if run and sum(map(len, run)) + len(each) > LARGEST:
+        if run and size + len(each) > LARGEST:
             yield b"|".join(run)
-            run = []
+            run, size = [], 0
         run.append(each)
+        size += len(each) + 1
     yield b"|".join(run)
 
 
@@ -71,43 +76,55 @@ def _path(names: Sequence[Name | None]) -> bytes:
 
 def _name(name: Name) -> bytes:
     found = b""
-    for index, token in enumerate(name):
-        following = name[index + 1] if index + 1 < len(name) else ""
-        found += _token(token, following)
+    for literal, group in groupby(name, key=lambda token: isinstance(token, str)):
+        tokens = [*group]
+        if literal:
+            found += b"".join(_literal(byte) for token in tokens for byte in str(token).encode())
+        else:
+            exact = sum(isinstance(token, OneOf) for token in tokens) <= MOST_EXACT
+            found += _wild(tokens, exact)
     return found
 
 
-def _token(token: Token, following: Token) -> bytes:
-    match token:
-        case Star():
-            return b"[^/]*"
-        case str():
-            return b"".join(_literal(byte) for byte in token.encode())
-        case OneOf(ranges):
-            # A byte that begins a character is one by itself where none goes on behind it.
-            alone = isinstance(following, str) and following[:1].isascii()
-            return _one_of(ranges, alone)
+def _wild(tokens: Sequence[Token], exact: bool, apart: bool = False) -> bytes:
+    """What stands between literals, which never begin with a byte that goes on with a character.
+
+    Args:
+        exact: whether a byte that begins a character may be one by itself before others.
+        apart: that was so: what follows must not go on with it.
+    """
+    if not tokens:
+        return b""
+    first, rest = tokens[0], tokens[1:]
+    usual = _wild(rest, exact)
+    if isinstance(first, OneOf):
+        choices = _one_of(first.ranges, apart) + usual
+        if not first.has(_REPLACEMENT) or (rest and not exact):
+            return choices
+        return b"(" + choices + b"|[\xc2-\xf4]" + _wild(rest, exact, apart=True) + b")"
+    if not apart:
+        return b"[^/]*" + usual
+    return b"(" + _wild(rest, exact, apart=True) + b"|[^/\x80-\xbf][^/]*" + usual + b")"
 
 
 def _literal(byte: int) -> bytes:
     return b"\\%c" % byte if byte in b"\\.[]{}()*+?^$|" else b"%c" % byte
 
 
-def _one_of(ranges: Iterable[tuple[int, int]], alone: bool) -> bytes:
-    ascii_bytes: set[int] = set()
+def _one_of(ranges: Iterable[tuple[int, int]], apart: bool) -> bytes:
+    single: set[int] = set()
     longer: list[bytes] = []
     for first, last in ranges:
         for run in _byte_runs(first, last):
             if len(run) == 1:
-                ascii_bytes.update(range(run[0][0], run[0][1] + 1))
+                single.update(range(run[0][0], run[0][1] + 1))
             else:
                 longer.append(b"".join(_bracket(range(low, high + 1)) for low, high in run))
         if first <= _REPLACEMENT <= last:
-            high = 0xFF if alone else 0xC1
-            longer.append(_bracket({*range(0x80, high + 1), *range(0xF5, 0x100)}))
-    single = _bracket(ascii_bytes - {0, ord("/")})
-    choices = [single] if single else []
-    # What fits nothing: a name never holds a slash.
+            single.update([*range(0xC0 if apart else 0x80, 0xC2), *range(0xF5, 0x100)])
+    bracket = _bracket(single - {0, ord("/")})
+    choices = [bracket] if bracket else []
+    # A slash, which no name holds, stands for nothing at all.
     return b"(" + b"|".join(choices + longer or [b"/"]) + b")"
 
 

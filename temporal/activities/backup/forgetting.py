@@ -127,7 +127,7 @@ def _group(
     going = [each for each in there if each.id in verdict.remove - verdict.keep]
     ahead = there[-1].time - now
     if ahead > FUTURE and going:
-        # All rules count from the newest one: a clock that jumped would have them drop what is real.
+        # Most rules count from the newest: after a clock that jumped they would drop what is real.
         last = there[-1]
         why = (
             f"its newest snapshot {last.id[:8]} is {age(ahead)} ahead of the clock, so none of its old"

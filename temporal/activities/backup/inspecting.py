@@ -26,11 +26,13 @@ from temporal.shared.specs.backup.status import (
     Looked,
     RepositoryStatus,
     Row,
+    Snapshots,
+    together,
 )
 
 AT_A_TIME = 10
 """Hosts that one activity asks at a time."""
-TRIES = 3
+TRIES = 2
 PAUSE_S = 5.0
 """Between two tries to reach a host: that one packet was lost is no news."""
 
@@ -133,7 +135,7 @@ def seen(plan: Protection, host: str, records: Sequence[Record]) -> Seen:
                 except (ValueError, KeyError) as error:
                     because = f"{host}: what restic listed cannot be read: {error}"
             case ("snapshots", kind, status):
-                because = f"{host}: {why(kind, int(status), text(record))}"
+                because = f"{host}: {' '.join(why(kind, int(status), text(record)).split())}"
             case ("beside",):
                 beside = text(record)
             case ("machine", name):
@@ -173,6 +175,35 @@ def judged(
         ),
         repositories=(place,),
     )
+
+
+@activity.defn
+@options(
+    start_to_close=timedelta(hours=1),
+    heartbeat=timedelta(seconds=30),
+    retry=RetryPolicy(maximum_interval=timedelta(seconds=10), maximum_attempts=3),
+)
+async def list_snapshots(look: Look) -> Snapshots:
+    """The snapshots in the repositories of some hosts, or in the one that all share. That one could
+    not be looked into is a result."""
+    if look.hosts:
+        problems = []
+        for member in look.members:
+            seen = await see(look.plan, member)
+            if seen.found is not None:
+                return judging.kept(look.plan, seen.found, look.hosts, seen.sizes or {})
+            problems.append(seen.because)
+        return Snapshots(problems=tuple(problems))
+    room = asyncio.Semaphore(AT_A_TIME)
+
+    async def one(member: Member) -> Snapshots:
+        async with room:
+            seen = await see(look.plan, member)
+        if seen.found is None:
+            return Snapshots(problems=(seen.because,))
+        return judging.kept(look.plan, seen.found, [member.host.name], seen.sizes or {})
+
+    return together(await asyncio.gather(*(one(member) for member in look.members)))
 
 
 @activity.defn

@@ -18,12 +18,15 @@ from temporal.shared.specs.backup.backup import Protection
 from temporal.shared.specs.backup.status import (
     FUTURE,
     NAMED,
+    Kept,
     Lock,
     RepositoryStatus,
     Row,
+    Snapshots,
     State,
     Undeclared,
     age,
+    together,
 )
 
 # What both releases say of a snapshot's file that cannot be read; `snapshots` ends with 0 all the same.
@@ -56,7 +59,9 @@ def row(
     else:
         old = now - newest.time
         if old > plan.rpo:
-            promised = f"its newest snapshot is {age(old)} old; {age(plan.rpo)} at most were promised"
+            promised = (
+                f"its newest snapshot is {age(old)} old; {age(plan.rpo)} at most were promised"
+            )
             reasons.append(("overdue", promised, True))
         if wrong is not None and (proved is None or wrong.time > proved.time):
             of = wrong.tags.get("of", "")[:8]
@@ -174,6 +179,28 @@ def undeclared(plan: Protection, found: Listing, hosts: Sequence[str]) -> tuple[
         Undeclared(host=host, source=source, snapshots=len(each), newest=each[-1].time)
         for (host, source), each in sorted(others.items())
     )
+
+
+def kept(
+    plan: Protection, found: Listing, hosts: Sequence[str], sizes: Mapping[str, int]
+) -> Snapshots:
+    """All snapshots of the backup, with what is known of each."""
+    hit = Checks(found.noted("check"), plan.maintain.subsets).hit
+    proofs = {each.tags.get("of", ""): each.tags.get("result", "") for each in found.noted("proof")}
+    every = [
+        Kept(
+            host=each.host,
+            source=each.source,
+            id=each.id,
+            time=each.time,
+            size=sizes.get(each.id),
+            proof=proofs.get(each.id, ""),
+            damaged=_is_hit(each, hit),
+            declared=each.host in hosts and each.source in plan.sources,
+        )
+        for each in found.snapshots
+    ]
+    return together([Snapshots(total=len(every), snapshots=tuple(every))])
 
 
 def _bytes(text: str) -> int | None:

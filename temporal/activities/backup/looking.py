@@ -11,7 +11,8 @@ from converge.shell import quote
 from converge.tasks import ask
 from temporal.activities.automation.converging import explained
 from temporal.activities.automation.hosts import open_host
-from temporal.activities.backup import proving, restic_sh
+from temporal.activities.backup import judging, proving, restic_sh
+from temporal.activities.backup.inspecting_sh import BOUNDED, LOOK_S
 from temporal.activities.backup.listing import Listing, listing
 from temporal.shared import Permanent, Progress, Retryable
 from temporal.shared.progress import Pulse
@@ -27,12 +28,10 @@ trap 'rm -rf -- "$T"' EXIT
 trap 'exit 143' HUP INT TERM
 ID=look N=1 D=$T
 """
-_LIST = r"""
-create= patience=60
-keep_it() { cat >"$T/said"; }
-attempt keep_it snapshots --json --no-lock TAGS
-rec listed "$kind" "$rc"
-if [ "$kind" = ok ]; then cat "$T/said"; else tail -c 3000 "$T/err"; fi
+_LIST = f"""
+[ "$release" -ge 14 ] || {{{{ rec listed unsupported 127; return 0; }}}}
+bounded {LOOK_S} snapshots --json --no-lock {{tags}}
+say listed
 """
 
 
@@ -47,17 +46,20 @@ async def snapshots(plan: Protection, of: str, at: HostSpec, source: str | None 
         Retryable: the host was not reached, or the repository did not answer.
     """
     tags = f"backup:{plan.name}" + (f",source:{source}" if source else "")
-    asked = _LIST.replace("TAGS", f"--tag {quote(tags)} --host {quote(of)}")
+    asked = _LIST.format(tags=f"--tag {quote(tags)} --host {quote(of)}")
 
     def script(values: dict[str, bytes]) -> str:
-        return "\n".join([restic_sh.library(plan.repository, of, values, plan.tries), asked])
+        return "\n".join([restic_sh.library(plan.repository, of, values, 1), BOUNDED, asked])
 
     for record in await looked(at, plan.repository.references, script):
         match record.words:
             case ("listed", "ok", _):
                 return listing(record.body, plan.name)
             case ("listed", kind, status):
-                why = proving.explained(kind, int(status), proving.text(record))
+                said = proving.text(record)
+                why = proving.explained(kind, int(status), said)
+                if kind == "late":
+                    why = judging.late_said(LOOK_S, said)
                 raise (Retryable if kind == "locked" else Permanent)(f"{at.name}: {why}")
     raise Retryable(f"{at.name}: it said nothing of its snapshots")
 

@@ -74,7 +74,9 @@ def maintained(host: str, ids: int, records: Iterable[Record], now: datetime) ->
     if values.get("remain") and "forget" not in problems:
         problems["left"] = f"{values['remain']} snapshots that were forgotten are still there"
     return Maintained(
-        **values, problems=tuple(problems.values()), checks=tuple(Checked(**c) for c in checks.values())
+        **values,
+        problems=tuple(problems.values()),
+        checks=tuple(Checked(**c) for c in checks.values()),
     )
 
 

@@ -19,7 +19,7 @@ from temporal.activities.backup.saved import text
 from temporal.shared import Permanent, Progress, Retryable, options
 from temporal.shared.specs.automation.fleet import Member
 from temporal.shared.specs.backup.backup import MOST_HOURS, Protection
-from temporal.shared.specs.backup.maintaining import Maintained, MaintainChoice
+from temporal.shared.specs.backup.maintaining import MaintainChoice, Maintained
 
 UNREACHED = "it could not be looked into: "
 
@@ -88,9 +88,7 @@ def chosen(
     heartbeat=timedelta(seconds=30),
     retry=RetryPolicy(maximum_interval=timedelta(seconds=60), maximum_attempts=6),
 )
-async def maintain_on_host(
-    plan: Protection, member: Member, choice: MaintainChoice
-) -> Maintained:
+async def maintain_on_host(plan: Protection, member: Member, choice: MaintainChoice) -> Maintained:
     """Forgets just what was chosen, prunes, checks, and notes the result in the repository.
 
     The host does it by itself. An attempt whose predecessor died attaches to what goes on there and

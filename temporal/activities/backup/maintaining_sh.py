@@ -25,7 +25,7 @@ def maintain_script(
 
     Records: `working WHAT`; `progress` with a line of restic's; `ended STEP KIND RC` with last words, or
     of prune with what it did; `left COUNT`: so many of what was to be forgotten is still there;
-    `checked PART RESULT KIND RC SECONDS HITS SURE` with last words, `packs` and `hit` with ids, a line each;
+    `checked PART RESULT KIND RC SECONDS HITS SURE` with last words, `packs` and `hit` with an id a line;
     `noted STEP KIND RC`; `unlocked PID...`; where somebody else's lock is in the way `machine NAME` and
     `lock ID` with restic's JSON.
     """
@@ -63,7 +63,7 @@ heard() {{ # restic's lines: kept, and the one that says how far it is told
   done
 }}
 over() {{ [ -e "$T/ending" ]; }}
-ended() {{ # step: how it ended
+step_ended() {{ # step: how it ended
   rec ended "$1" "$kind" "$rc"
   case $kind in ok) ;; *) last_words "$T/err" ;; esac
   [ "$kind" != locked ] || ( tell_locks )
@@ -75,7 +75,7 @@ noted_it() {{ # step, tags
 }}
 forget_them() {{
   rec working forget "$(wc -l <"$T/ids")"
-  cp -- "$T/ids" "$T/rest" kind=ok rc=0
+  kind=ok rc=0; cp -- "$T/ids" "$T/rest"
   while [ -s "$T/rest" ] && ! over; do
     # shellcheck disable=SC2046 # ids hold no blanks
     set -- $(head -n {AT_ONCE} "$T/rest")
@@ -83,7 +83,7 @@ forget_them() {{
     [ "$kind" = ok ] || break
     sed "1,{AT_ONCE}d" "$T/rest" >"$T/next"; mv -- "$T/next" "$T/rest"
   done
-  ended forget
+  step_ended forget
   # restic ends with 0 also where it did not find what was to go: what is there is looked at.
   bounded "$look_s" list snapshots --no-lock -q
   if [ "$kind" = ok ]; then rec left "$(grep -cFx -f "$T/ids" "$T/said")"; else rec left unknown; fi
@@ -92,7 +92,7 @@ prune_it() {{
   ! over || return 0
   rec working prune
   attempt heard prune "$@"
-  ended prune
+  step_ended prune
   [ "$kind" = ok ] || return 0
   rec pruned; last_words "$T/out"
   size=$(sed -n 's/^remaining: .* \/ *\([0-9.]* *[A-Za-z]*\) *$/\1/p' "$T/out" | head -n 1 | bytes)

@@ -68,7 +68,9 @@ class Metrics(Collector):
             before = self._backups.get(status.name, _Backup())
             self._backups[status.name] = _Backup(
                 rows={
-                    (row.host, row.source): _row(row, status, before.rows.get((row.host, row.source)))
+                    (row.host, row.source): _row(
+                        row, status, before.rows.get((row.host, row.source))
+                    )
                     for row in rows
                 },
                 repositories={

@@ -9,9 +9,12 @@ note() { # host, tag... : `note:proof` or `note:check`, and what belongs to it
   note_host=$1; shift
   note_tags=
   for each; do note_tags="$note_tags --tag $each"; done
+  # A file and no standard input: that would be read up by the first of several tries, and restic takes
+  # nothing that is empty.
+  echo "$note_tags" >"$T/noted"
   # shellcheck disable=SC2086 # tags hold no blanks
-  set -- backup --json --stdin --stdin-filename note --host "$note_host" --tag temporal-ops-note \
-    --tag "backup:$plan" $note_tags
+  set -- backup --json --host "$note_host" --tag temporal-ops-note --tag "backup:$plan" $note_tags \
+    -- "$T/noted"
   attempt noted "$@"
 }
 noted() { while IFS= read -r line; do :; done; }

@@ -102,6 +102,7 @@ pg() { # program, arguments
 }
 pg_open() { # database: finds the server's programs
   options=
+  db_can "$user"
   pg_bin 0 psql postgresql-client
   server=$(pg_sql -d "$1" -c 'SHOW server_version_num' 2>"$D/err") || pg_why "PostgreSQL" "$D/err"
   server=$((server / 10000))
@@ -110,8 +111,8 @@ pg_open() { # database: finds the server's programs
 }
 pg_why() { # what was done, what was said: one sentence
   case $(cat "$2") in
-    *"No space left on device"*)
-      db_oops "$1: the disk is full ($(db_room "${W:-$X}" /var/lib/postgresql))" ;;
+    *"No space left on device"*|*"wrote only"*)
+      db_oops "$1: the disk is full ($(db_room "$db_data" /var/lib/postgresql))" ;;
     *"Is the server running"*|*"Connection refused"*)
       db_oops "PostgreSQL does not run on port $port: start it (systemctl status postgresql says more)" ;;
     *"the database system is"*|*"server closed the connection"*|*"terminating connection"*)
@@ -165,7 +166,7 @@ _DUMP = (
     + "SELECT pg_export_snapshot();\nSQL_END\n}"
     + rf"""
 dump_it() {{
-  db_begin
+  db_begin "$W/dump"
   pg_open "$name"
   pg_roles >"$D/ask"
   pg_sql -d "$name" <"$D/ask" >"$W/{ROLES}" 2>"$D/err" || pg_why "reading the roles of $name" "$D/err"
@@ -201,7 +202,7 @@ pg() {{
 db_stop() {{ db_as "$db_user" "$B/pg_ctl" -D "$P/data" stop -m immediate; }}
 scratch_why() {{
   case $(cat "$2" "$P/log" 2>/dev/null) in
-    *"No space left on device"*) db_oops "$1: the disk is full ($(db_room "$P"))" ;;
+    *"No space left on device"*|*"wrote only"*) db_oops "$1: the disk is full ($(db_room "$P"))" ;;
     *"invalid locale name"*|*"invalid LC_COLLATE"*) db_oops "$1: the host lacks a locale: $(db_first "$2")" ;;
     *) db_oops "$1 failed: $(db_first "$2")" ;;
   esac
@@ -242,7 +243,7 @@ cat "$D/found" >"$X/found"
 
 _LOAD = rf"""
 load_it() {{
-  db_begin
+  db_begin "$X/dump"
   [ -s "$X/{DUMP}" ] || db_oops "the snapshot holds no dump of PostgreSQL"
   pg_open postgres
   ! has "$into" || db_oops "the database $into is there already: choose another name, or drop it first"

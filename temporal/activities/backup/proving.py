@@ -78,7 +78,7 @@ def told(line: str) -> str:
     before, after = was.split(" "), now.split(" ")
     path = plain((before if was else after)[8])
     if not was:
-        return f"{path}: was not backed up"
+        return f"{path}: is not in the manifest"
     if not now:
         return f"{path}: is missing"
     changes = [

@@ -77,6 +77,7 @@ def proving(source: Source, roots: tuple[str, ...], values: Mapping[str, bytes])
     }
     return (
         f'proving() {{\nif [ "$U" = 0 ]; then\n{calls["owners"]}\nelse\n{calls["others"]}\nfi\n}}\n'
+        f"looking_for_touched() {{\n{manifest_sh.touched_call()}\n}}\n"
         f"looking_for_lost() {{\n{manifest_sh.lost_call()}\n}}"
     )
 
@@ -92,7 +93,7 @@ def database(source: Source, values: Mapping[str, bytes]) -> str:
         case SqliteSource():
             return sqlite_sh.prove_script(source)
         case RedisSource():
-            return secret(source.password, values) + redis_sh.prove_script(source, password(source))
+            return redis_sh.prove_script(source)
         case FilesSource():
             raise AssertionError("files are compared")
 
@@ -116,16 +117,23 @@ ticks() {{ # hundredths of a second, by a clock that nobody sets
   read -r ticks _ </proc/uptime; ticks=${{ticks%.*}}${{ticks#*.}}
 }}
 seconds() {{ printf '%d.%02d' $(($1 / 100)) $(($1 % 100)); }}
-told() {{ # what the last record of this kind in $T/out says
-  sed -n "s/^[0-9a-f]* $1 \([0-9]*\)\( [0-9]*\)*$/\1/p" "$T/out" | tail -n 1
+count_of() {{ # a kind of record: the number that the last one in $T/out says
+  count_of=$(sed -n "s/^[0-9a-f]* $1 \([0-9]*\)$/\1/p" "$T/out" | tail -n 1)
+  echo "${{count_of:-0}}"
 }}
 """
 
 _ROOM = r"""
+once() { # as attempt, but what fails is not worth another try
+  once_tries=$tries tries=1
+  attempt "$@"; once_rc=$?
+  tries=$once_tries
+  return "$once_rc"
+}
 keep_it() { cat >"$T/said"; }
 measure() { # sets $size and $files; of a damaged repository they may stay unknown
   size=0 files=0
-  attempt keep_it stats --json "$id" || return 1
+  once keep_it stats --json "$id" || return 1
   size=$(sed -n 's/.*"total_size":\([0-9]*\).*/\1/p' "$T/said")
   files=$(sed -n 's/.*"total_file_count":\([0-9]*\).*/\1/p' "$T/said")
   size=${size:-0} files=${files:-0}
@@ -133,7 +141,7 @@ measure() { # sets $size and $files; of a damaged repository they may stay unkno
 measure_paths() { # paths: the same for these and what is below them; $kind absent: $absent is not in it
   size=0 files=0
   for absent; do
-    attempt add_up ls --json --recursive "$id" "$absent" || return 1
+    once add_up ls --json --recursive "$id" "$absent" || return 1
     read -r entries these bytes <"$T/said"
     [ "$entries" -gt 0 ] || { kind=absent; return 1; }
     files=$((files + these)) size=$((size + bytes))
@@ -174,7 +182,7 @@ live_at() {
 
 # Fd 6 holds the lock that tells others that we are alive. It goes with our processes, however they end.
 _SCRATCH = r"""
-scratch() { # folder, prefix: a new folder $Z of ours in it, to work in nowhere else; 1: $T/out says why not
+scratch() { # folder, prefix: a new folder $Z of ours in it, to work in nowhere else; $T/out: why not
   { mkdir -p -- "$1" && base=$(realpath -e -- "$1") && live "$base/$2"; } >"$T/out" 2>&1 || return 1
   # One at a time: between its making and its lock a folder looks dead.
   exec 5>"$S/lock.scratch"
@@ -242,9 +250,9 @@ fetch() { # folder, restic's arguments: restores; sets $rc, $kind, $fetched, and
   done
   ticks; fetched=$((ticks - fetched)) tries=$fetch_tries
   [ -z "$watcher" ] || { kill "$watcher"; wait "$watcher"; } 2>/dev/null
-  sed -n -e 's/^ignoring error for \(.*\)$/\1/p' -e \
-    's/^{"message_type":"error","error":{"message":"\(.*\)"},"during":"[^"]*","item":"\(.*\)"}$/\2: \1/p' \
-    "$T/err" | sed -e 's/\\u003c/</g; s/\\u003e/>/g; s/\\u0026/\&/g' | sort -u >"$T/broken"
+  sed -n -e 's/^ignoring error for \(.*\)$/\1/p' \
+    -e 's/^{"message_type":"error".*"message":"\(.*\)"},"during".*"item":"\(.*\)"}$/\2: \1/p' "$T/err" |
+    sed -e 's/\\u003c/</g; s/\\u003e/>/g; s/\\u0026/\&/g' | sort -u >"$T/broken"
   [ ! -s "$T/broken" ] || { rec broken $(wc -l <"$T/broken"); head -n SHOWN "$T/broken" | cut -c 1-500; }
 }
 """.replace("SHOWN", str(SHOWN))
@@ -258,22 +266,24 @@ about() { # reads what the snapshot says of itself; sets $began and $ended
 }
 prove_files() {
   proved=0 unproven=0 wrong=0
+  # Without it what was moved while it was backed up seems wrong; with it at least the rest is judged.
+  once touched_ones ls --json "$id" || rm -f -- "$T/touched"
   apart proving || return 1
   cat "$T/out"
-  entries=$(told compared) missing=$(told 'differ missing')
-  for each in changed unread; do unproven=$((unproven + $(count_of "differ $each"))); done
+  proved=$(sed -n 's/^[0-9a-f]* compared [0-9]* \([0-9]*\)$/\1/p' "$T/out") proved=${proved:-0}
+  for each in changed created unread; do unproven=$((unproven + $(count_of "differ $each"))); done
   for each in corrupt metadata extra; do wrong=$((wrong + $(count_of "differ $each"))); done
-  proved=$((${entries:-0} - unproven - wrong - ${missing:-0} + $(count_of 'differ extra')))
-  [ -n "$missing" ] || return 0
-  # Missing is what restic never saw, or what was lost on the way.
+  missing=$(count_of 'differ missing')
+  [ "$missing" != 0 ] || return 0
+  # What has gone while it was backed up restic never saw; all else was lost on the way.
   attempt lost_ones ls "$id" || { last_words "$T/err" >"$T/out"; return 1; }
   cat "$T/lost"
   cp -- "$T/lost" "$T/out"
   lost=$(count_of lost)
   wrong=$((wrong + lost)) unproven=$((unproven + missing - lost))
 }
+touched_ones() { looking_for_touched >/dev/null 2>&1; }
 lost_ones() { looking_for_lost >"$T/lost" 2>&1; }
-count_of() { count_of=$(told "$1"); echo "${count_of:-0}"; }
 prove_database() { # sets $loaded as well: hundredths of a second
   proved=0 unproven=0 wrong=0
   mv -- "$X$W/dump" "$X$W/proof" "$X/" 2>"$T/out" || return 1

@@ -41,9 +41,7 @@ def load_script(source: RedisSource, into: str, swap: bool, password: str | None
     With `swap` the server is started anew with it, and what it held before is kept beside.
     """
     settings = f"into={quote(into)} swap={'yes' if swap else ''}"
-    return "\n".join(
-        [databases_sh.LIBRARY, _LIBRARY, _live(source, password), settings, _LOAD]
-    )
+    return "\n".join([databases_sh.LIBRARY, _LIBRARY, _live(source, password), settings, _LOAD])
 
 
 def _live(source: RedisSource, password: str | None) -> str:
@@ -51,7 +49,7 @@ def _live(source: RedisSource, password: str | None) -> str:
         way, where = f"-h 127.0.0.1 -p {source.redis}", f"port {source.redis}"
     else:
         way, where = f"-s {quote(source.redis)}", source.redis
-    secret = f'REDISCLI_AUTH=${password}; export REDISCLI_AUTH; ' if password else ""
+    secret = f"REDISCLI_AUTH=${password}; export REDISCLI_AUTH; " if password else ""
     return (
         f"where={quote(where)}\n"
         # In a variable of its own process, not among its arguments.
@@ -93,14 +91,14 @@ redis_why() { # what was done, what was said
       db_oops "$1: Redis on $where does not take the password" ;;
     *NOPERM*) db_oops "$1: the user of Redis may not: $(db_first "$2")" ;;
     *LOADING*) db_oops "$1: Redis on $where is still loading its data" ;;
-    *"No space left"*|*"rror writing data to disk"*) db_oops "$1: the disk is full ($(db_room "${W:-$X}"))" ;;
+    *"No space left"*|*"rror writing data to disk"*) db_oops "$1: the disk is full ($(db_room "$db_data"))" ;;
     *) db_oops "$1 failed: $(db_first "$2")" ;;
   esac
 }
-redis_open() {
+redis_open() { # folder of the dump
   redis_need redis-cli redis-tools
   redis_need redis-check-rdb redis-tools
-  db_begin
+  db_begin "$1"
   redis PING >"$D/out" 2>&1 && [ "$(cat "$D/out")" = PONG ] || redis_why "Redis" "$D/out"
 }
 redis_rdb() { # a file for all data as they are
@@ -110,7 +108,7 @@ redis_rdb() { # a file for all data as they are
 
 _DUMP = rf"""
 dump_it() {{
-  redis_open
+  redis_open "$W/dump"
   redis INFO keyspace >"$D/before" 2>&1 || redis_why "INFO" "$D/before"
   redis_rdb "$W/{DUMP}"
   redis INFO keyspace >"$D/after" 2>&1 || redis_why "INFO" "$D/after"
@@ -158,7 +156,7 @@ sort <"$D/lines" >"$X/found"
 
 _LOAD = rf"""
 load_it() {{
-  redis_open
+  redis_open "$X/dump"
   [ -s "$X/{DUMP}" ] || db_oops "the snapshot holds no dump of Redis"
   [ ! -e "$into" ] && [ ! -h "$into" ] || db_oops "$into is there already: choose another name"
   redis_check "$X/{DUMP}" "$D/found"
@@ -195,32 +193,42 @@ swap_it() {{
   redis CLIENT PAUSE 3600000 WRITE >"$D/out" 2>&1 && [ "$(cat "$D/out")" = OK ] ||
     redis_why "CLIENT PAUSE" "$D/out"
   # It may go on, whatever ends this.
-  db_end() {{ redis CLIENT UNPAUSE >/dev/null 2>&1 || :; rm -rf -- "$D"; }}
+  stopped=
+  db_end() {{
+    if [ -n "$stopped" ]; then systemctl start -- "$unit"; else redis CLIENT UNPAUSE; fi >/dev/null 2>&1 || :
+    rm -rf -- "$D"
+  }}
   redis_rdb "$old"
   redis_check "$old" "$D/old"
   chown --reference="$home" -- "$old"
+  stopped=1
   systemctl stop -- "$unit" 2>"$D/err" || redis_why "stopping $unit" "$D/err"
-  place_it "$into"
-  rm -f -- "$into"
-  if start_it && [ "$(loaded)" = "$keys" ]; then
+  if place_file "$into" 2>"$D/err" && place_aof "$into" 2>"$D/err" && start_it && [ "$(loaded)" = "$keys" ]
+  then
+    stopped=
+    rm -f -- "$into"
     echo "Redis holds what was restored now; what it held before is kept as $old"
     return 0
   fi
   cp "$D/err" "$D/why"
   systemctl stop -- "$unit" 2>/dev/null || :
-  cp -- "$home/$file" "$into" && chown --reference="$home" -- "$into"
-  rm -rf -- "${{home:?}}/${{aof_folder:-$aside.none}}"
-  [ ! -d "$home/$aof_folder.$aside" ] || mv -T -- "$home/$aof_folder.$aside" "$home/$aof_folder"
-  [ "$aof" = yes ] || place_it "$old"
-  start_it || :
+  # On a full disk there is no room for a copy.
+  place_file "$old" 2>/dev/null || mv -fT -- "$old" "$home/$file" || :
+  if [ "$aof" = yes ] && [ -d "$home/$aof_folder.$aside" ]; then
+    rm -rf -- "${{home:?}}/${{aof_folder:?}}" && mv -T -- "$home/$aof_folder.$aside" "$home/$aof_folder"
+  fi
+  systemctl reset-failed -- "$unit" 2>/dev/null || :
+  start_it || db_oops "$unit did not come up with what was restored, nor with what it had: $(db_first "$D/err")"
+  stopped=
   db_oops "$unit did not come up with what was restored: it was started again with what it had;" \
-    "$(db_first "$D/why")"
+    "$(db_first "$D/why"); that is kept as $into"
 }}
-place_it() {{ # an RDB file: what the server starts with
+place_file() {{ # an RDB file: what the server starts with
   cp -- "$1" "$home/.$file.$aside" && chown --reference="$home" -- "$home/.$file.$aside" &&
-    sync -- "$home/.$file.$aside" && mv -fT -- "$home/.$file.$aside" "$home/$file" || return 1
+    sync -- "$home/.$file.$aside" && mv -fT -- "$home/.$file.$aside" "$home/$file"
+}}
+place_aof() {{ # with appendonly it starts with those files alone, and the first may be an RDB file
   [ "$aof" = yes ] || return 0
-  # With appendonly it starts with those files alone; the first of them may be an RDB file.
   [ ! -d "$home/$aof_folder" ] || mv -T -- "$home/$aof_folder" "$home/$aof_folder.$aside" || return 1
   mkdir -- "$home/$aof_folder" && cp -- "$1" "$home/$aof_folder/$aof_file.1.base.rdb" &&
     echo "file $aof_file.1.base.rdb seq 1 type b" >"$home/$aof_folder/$aof_file.manifest" &&

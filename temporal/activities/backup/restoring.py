@@ -124,18 +124,22 @@ def place(spec: RestoreSpec, chosen: Chosen, now: datetime) -> str:
     """Where it goes to. Nothing, for files without a place of their own."""
     if spec.to is not None:
         return spec.to
-    stamp = f"{(now if spec.over_live else chosen.time).astimezone(UTC):%Y%m%dT%H%M%S}"
+    stamp = f"{(now if spec.over_live else chosen.time).astimezone(UTC):%Y%m%dT%H%M%SZ}"
+    new = f"/var/restore/{spec.backup.name}-{spec.source}-{stamp}"
     match spec.what:
         case FilesSource():
             return ""
         case PostgresqlSource(postgresql=database) | MariadbSource(mariadb=database):
-            return f"{database[:38]}_restored_{stamp}"
+            return f"{database[:36]}_restored_{stamp}"
         case SqliteSource(sqlite=path):
-            return str(
-                PurePosixPath(path).with_name(f"{PurePosixPath(path).name}.restored-{stamp}")
+            # It is to take the place of the live one by a rename.
+            return (
+                f"{path}.restored-{stamp}"
+                if spec.over_live
+                else f"{new}/{PurePosixPath(path).name}"
             )
         case RedisSource():
-            return f"/var/restore/{spec.backup.name}-{spec.source}-{stamp}"
+            return f"{new}/dump.rdb"
 
 
 def restored(spec: RestoreSpec, chosen: Chosen, records: Iterable[Record]) -> Restored:

@@ -55,11 +55,8 @@ def restore_script(
         _COMMON,
     ]
     if not isinstance(spec.what, FilesSource):
-        parts += [
-            loading(spec, values, to),
-            _LOAD,
-            f"load {quote(live_name(spec) if spec.over_live else to)}",
-        ]
+        last = live_name(spec) if spec.over_live else to
+        parts += [loading(spec, values, to), _LOAD, f"load {words((to, last))}"]
     elif spec.over_live:
         parts.append(_over_live(spec, chosen))
     else:
@@ -133,7 +130,7 @@ def live_name(spec: RestoreSpec) -> str:
         case SqliteSource(sqlite=path):
             return path
         case RedisSource(redis=where):
-            return str(where)
+            return f"redis:{where}"
         case FilesSource():
             raise AssertionError("files are no database")
 
@@ -236,12 +233,16 @@ a_new_one() {
 _LOAD = r"""
 measuring() { measure; }
 fetching() { fetch "$X"; }
-load() { # the name that it has at last
-  rec to; printf '%s' "$1"
+load() { # the name that it is loaded under, the one that it has at last
+  rec to; printf '%s' "$2"
+  case $1 in /*)
+    [ "$1" != "$2" ] || live "$1" >"$T/out" || { why=place; return; }
+    if [ -h "$1" ] || [ -e "$1" ]; then refused place "$1 is there already"; return; fi
+  esac
   sized "$scratch_folder" "$needed" || return
   [ -z "$dry" ] || { verdict=planned why=ok; return; }
   scratch "$scratch_folder" "$prefix" || { why=scratch; return; }
-  load_from
+  load_from "$1"
   # Left alone, it is found and removed by the next one.
   scratch_gone "$prefix"
 }
@@ -250,10 +251,12 @@ load_from() {
   [ "$restored" = ok ] || { gave_up "$restored"; return; }
   about || { why=proof; return; }
   mv -- "$X$W/dump" "$X$W/proof" "$X/" >"$T/out" 2>&1 || { why=proof; return; }
+  case $1 in /*) mkdir -p -m 700 -- "${1%/*}" >"$T/out" 2>&1 || { why=place; return; } ;; esac
   rec working loading
   ticks; loaded=$ticks
   apart loading; loading_rc=$?
   ticks; loaded=$((ticks - loaded))
+  case $1 in /var/restore/*) rmdir -- "${1%/*}" 2>/dev/null ;; esac # a server has taken it from there
   [ "$loading_rc" = 0 ] || { why=load rc=$loading_rc; return; }
   proved=$(wc -l <"$X/proof/fingerprint")
   verdict=restored why=ok

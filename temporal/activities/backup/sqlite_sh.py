@@ -45,9 +45,7 @@ def _library(source: SqliteSource) -> str:
     )
 
 
-_ESCAPED = (
-    r"replace(replace(replace(replace({}, '\', '\\'), char(9), '\t'), char(10), '\n'), char(13), '\r')"
-)
+_ESCAPED = r"replace(replace(replace(replace({}, '\', '\\'), char(9), '\t'), char(10), '\n'), char(13), '\r')"
 
 # Each table by its rowid, or by its primary key where it has no rowid. What is computed as it is read is
 # no data, and may need functions of the application.
@@ -81,9 +79,9 @@ SELECT 'schema' || char(9) || type || char(9) || {_ESCAPED.format("name")} || ch
 """
 
 _LIBRARY = rf"""
-lite_open() {{
+lite_open() {{ # folder of the dump
   command -v sqlite3 >/dev/null || db_oops "the host has no sqlite3: install sqlite3"
-  db_begin
+  db_begin "$1"
 }}
 lite() {{ # database: what is on standard input, without anybody's settings
   env -i PATH="$PATH" LC_ALL=C HOME="$D" sqlite3 -batch -bail -noheader "$1"
@@ -115,7 +113,7 @@ lite_fingerprint() {{ # database, a file for it, commands. What was said: $D/err
 }}
 lite_why() {{ # what was done, what was said
   case $(cat "$2") in
-    *"disk is full"*|*"No space left"*) db_oops "$1: the disk is full ($(db_room "${{W:-$X}}"))" ;;
+    *"disk is full"*|*"No space left"*) db_oops "$1: the disk is full ($(db_room "$db_data"))" ;;
     *"is locked"*) db_oops "$1: another process kept $live locked for 60 s" ;;
     *"not a database"*) db_oops "$1: $live is no SQLite database, or an encrypted one" ;;
     *"malformed"*) db_oops "$1: $live is damaged: $(db_first "$2")" ;;
@@ -126,7 +124,7 @@ lite_why() {{ # what was done, what was said
 
 _DUMP = rf"""
 dump_it() {{
-  lite_open
+  lite_open "$W/dump"
   [ -f "$live" ] || db_oops "there is no SQLite database $live"
   [ -s "$live" ] || [ -s "$live-wal" ] || db_oops "$live is empty"
   cd -- "$W/dump" || db_oops "there is no folder $W/dump"
@@ -139,7 +137,7 @@ dump_it() {{
 
 _PROVE = rf"""
 prove_it() {{
-  lite_open
+  lite_open "$X/dump"
   [ -s "$X/{DUMP}" ] || db_oops "the snapshot holds no copy of a SQLite database"
   cd -- "$X/dump" || exit 1
   lite_whole 'file:database.sqlite?immutable=1' "what was restored of $live"
@@ -151,7 +149,7 @@ prove_it() {{
 
 _LOAD = rf"""
 load_it() {{
-  lite_open
+  lite_open "$X/dump"
   [ -s "$X/{DUMP}" ] || db_oops "the snapshot holds no copy of a SQLite database"
   [ ! -e "$into" ] && [ ! -h "$into" ] || db_oops "$into is there already: choose another name"
   folder=$(dirname -- "$into")

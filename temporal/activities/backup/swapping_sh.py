@@ -26,7 +26,8 @@ over_live() {{ # paths
       number=$((number + 1))
     done
     [ -z "$dry" ] || return 0
-    number=0; for path; do staged_at "$number" "$path"; sync -f -- "$X$path"; number=$((number + 1)); done
+    number=0
+    for path; do staged_at "$number" "$path"; sync -f -- "$X"; number=$((number + 1)); done
     printf '%s\n' "$proved $unproven $why" >"$D/proved.now" && mv -- "$D/proved.now" "$D/proved"
     sync -f -- "$D/proved"
   fi
@@ -101,7 +102,8 @@ swap() {{ # path: what is in $X gets its name; may be called again wherever it w
 }}
 swap_entries() {{ # mount point
   if [ ! -e "$D/emptied.$number" ]; then
-    [ -e "$D/into.$number" ] || {{ aside_of "$1" before; echo "$aside" >"$D/into.$number"; echo "$aside" >>"$D/aside"; }}
+    [ -e "$D/into.$number" ] || {{
+      aside_of "$1" before; echo "$aside" >"$D/into.$number"; echo "$aside" >>"$D/aside"; }}
     aside=$(cat "$D/into.$number")
     mkdir -p -m 700 -- "$aside" || return 1
     for each in "$1"/* "$1"/.[!.]* "$1"/..?*; do
@@ -116,6 +118,6 @@ swap_entries() {{ # mount point
     case ${{each##*/}} in lost+found|.before-*|.restored-*) continue ;; esac
     mv -T -- "$each" "$1/${{each##*/}}" || return 1
   done
-  chmod --reference="$X$1" -- "$1" && chown --reference="$X$1" -- "$1" && touch -r "$X$1" -- "$1"
+  chmod --reference="$X$1" -- "$1" && chown --reference="$X$1" -- "$1"
 }}
 """

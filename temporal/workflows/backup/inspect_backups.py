@@ -1,9 +1,8 @@
-"""InspectBackups: says what is protected, and speaks when something is not, though no backup ran at all."""
+"""InspectBackups: says what is protected, and speaks when something is not, though no backup ran."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 from pydantic import ValidationError
 from temporalio import workflow
@@ -17,19 +16,14 @@ from temporal.shared.specs.backup.status import (
     Looked,
     RepositoryStatus,
     Row,
+    looks,
     status_of,
 )
 from temporal.workflows.automation.telling import tell
 
 FAILURE = "NotProtected"
-ROWS = 2000
-"""Rows that one activity gives at most: they have to fit a payload."""
 PUBLISHED = 3000
 """Rows that the worker's metrics have at most, the worst ones."""
-HOSTS = 50
-"""Hosts with repositories of their own that one activity asks."""
-CANDIDATES = 5
-"""Hosts that are asked of a shared repository until one has answered."""
 AT_A_TIME = 4
 
 
@@ -38,8 +32,9 @@ class InspectBackups:
     """Says of each source of each host whether it is protected, from what is in the repositories.
 
     Run by a schedule it is the dead man's switch of backups: it fails, and tells those who want to
-    hear of it, when something is missing, overdue, wrong or unproved for too long, when a repository is
-    damaged, and when it cannot be looked at. Of the same again nobody is told; when it is well, they are.
+    hear of it, when something is missing, overdue, wrong or unproved for too long, when a repository
+    is damaged or locked by the dead, and when it cannot be looked at. Of the same again nobody is told;
+    when it is well again, they are.
     """
 
     @workflow.init
@@ -67,25 +62,9 @@ class InspectBackups:
                 found: Looked = await workflow.execute_activity("look_at_backups", asked)
                 return found
 
-        found = await asyncio.gather(*(look(each) for each in self._looks()))
+        found = await asyncio.gather(*(look(each) for each in looks(self._spec)))
         places = {(each.url, each.by): each for one in found for each in one.repositories}
         return [row for one in found for row in one.rows], list(places.values())
-
-    def _looks(self) -> Iterator[Look]:
-        members = list(self._spec.members(0, self._spec.total))
-        if not self._plan.repository.shared:
-            for start in range(0, len(members), HOSTS):
-                yield Look(plan=self._plan, members=tuple(members[start : start + HOSTS]))
-            return
-        names = [member.host.name for member in members]
-        most = max(1, ROWS // len(self._plan.sources))
-        for start in range(0, len(names), most):
-            yield Look(
-                plan=self._plan,
-                members=tuple(members[:CANDIDATES]),
-                hosts=tuple(names[start : start + most]),
-                whole=len(names) <= most,
-            )
 
     async def _publish(self, status: BackupStatus, rows: list[Row]) -> None:
         """That nobody can be told by metrics must not keep people from being told."""

@@ -8,7 +8,7 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 from temporal.shared.specs.automation.fleet import Fleet, Member
 from temporal.shared.specs.automation.outcome import FleetReport, HostOutcome
 from temporal.shared.specs.backup.backup import BackupSpec
-from temporal.shared.specs.backup.maintaining import Maintained, MaintainChoice
+from temporal.shared.specs.backup.maintaining import MaintainChoice, Maintained
 from temporal.workflows.automation.rolling import Rolling
 
 CANDIDATES = 10
@@ -79,4 +79,5 @@ class MaintainRepository(Rolling):
 def _as_one(spec: BackupSpec) -> BackupSpec:
     """The same with one host, which stands for the one that does it."""
     first = [each.model_dump(exclude_defaults=True) for each in spec.members(0, 1)]
-    return spec.model_copy(update=Fleet.of({}, first))
+    made = Fleet.model_validate(Fleet.of({}, first))
+    return spec.model_copy(update={"pages": made.pages, "total": made.total})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from subprocess import CompletedProcess
 
@@ -20,11 +22,14 @@ umask 022
 part() {{ ( set -eu; "$1" ) 2>&1 </dev/null; }}
 if ! part {function}; then exit 1; fi
 """
+# What the kinds start bears one of these in its arguments.
 _LEFT = """
 ls -A /run/trial
 ls -d /var/lib/trial/restored/server 2>/dev/null
-ps -eo args= | grep -E '[/]var/lib/trial|[/]mnt/|[p]g_dump|[m]ariadb-dump|pg_export' || :
+ps -eo args= | grep -E '(/run|/var/lib)/trial/|/mnt/|pg_dump|mariadb-dump|redis-cli' | grep -v grep || :
 """
+_SERVICES = "postgresql@*.service mariadb.service redis-server.service"
+_LISTENING = "ss -Hltnx | awk '{ print $1, $4, $5 }' | sort -u"
 
 
 @dataclass
@@ -57,11 +62,30 @@ class Databases:
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
-    def run(self, function: str, script: str) -> Ran:
-        """Calls dump_it, prove_it or load_it."""
+    def run(self, function: str, script: str, before: str = "") -> Ran:
+        """Calls dump_it, prove_it or load_it.
+
+        `before`: sh that is run first, in a mount namespace that both have for themselves.
+        """
         given = "".join(f"{name}={quote(value)}\n" for name, value in self.variables.items())
-        done = self.exec("sh -s", given + _RUN.format(script=script, function=function))
+        text = f"{before}\n{given}{_RUN.format(script=script, function=function)}"
+        done = self.exec("unshare --mount sh -s" if before else "sh -s", text)
         return Ran(done.returncode == 0, done.stdout + done.stderr)
+
+    @contextmanager
+    def meanwhile(self, command: str) -> Iterator[None]:
+        """Runs a shell command again and again as long as the block lasts."""
+        self.says(
+            f"systemd-run -q --unit=trial-meanwhile sh -c {quote(f'while :; do {command}; done')}"
+        )
+        try:
+            yield
+        finally:
+            self.says("systemctl stop trial-meanwhile")
+
+    def live(self) -> str:
+        """The processes of the live servers, and every socket that something listens on."""
+        return self.says(f"systemctl show -p Id,MainPID,NRestarts {_SERVICES}; {_LISTENING}")
 
     def clear(self) -> None:
         """As before the first one."""

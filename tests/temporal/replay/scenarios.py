@@ -21,6 +21,7 @@ from temporalio.client import WorkflowHandle
 from temporal.shared.specs.automation.command import CommandSpec
 from temporal.shared.specs.automation.patching import PatchSpec
 from temporal.shared.specs.automation.provisioning import FleetSpec
+from temporal.shared.specs.backup.backup import BackupSpec
 
 HISTORIES = Path(__file__).parent / "histories"
 # Stands in the recorded history, so it is the same on every machine.
@@ -223,6 +224,89 @@ async def _here_checked_and_told() -> AsyncIterator[list[Any]]:
         shutil.rmtree(_SCRATCH)
 
 
+@contextlib.asynccontextmanager
+async def _backed_up() -> AsyncIterator[dict[str, Any]]:
+    """A lab server with one snapshot of a folder, as BackUp makes it; what a file says of it."""
+    from lab import Lab
+
+    lab = Lab("recording", owner=os.getpid(), packages=["restic"])
+    (server,) = await asyncio.to_thread(lab.up, 1)
+    proof = "/var/lib/converge/backup/trial/motd/proof"
+    tags = "temporal-ops,backup:trial,source:motd,kind:files"
+    made = (
+        f"mkdir -p {proof} /srv/motd; echo hello >/srv/motd/motd; export RESTIC_PASSWORD=recording;"
+        f" printf 'format=1\\nkind=files\\nbegan=%s\\n' $(date +%s) >{proof}/about;"
+        f" restic -q -r /srv/repo init && restic -q -r /srv/repo backup --host {server.name}"
+        f" --tag {tags} /srv/motd {proof}"
+    )
+    try:
+        done = await asyncio.to_thread(lab.exec, server, ["sh", "-c", made])
+        assert done.returncode == 0, done.stderr
+        yield {
+            "name": "trial",
+            "repository": {"url": "/srv/repo", "password": "exec://echo recording"},
+            "sources": {"motd": {"files": "/srv/motd"}},
+            "hosts": [{"lab": server.name, "lab_name": "recording"}],
+        }
+    finally:
+        await asyncio.to_thread(lab.down)
+
+
+@contextlib.asynccontextmanager
+async def _drilled_and_one_that_is_gone() -> AsyncIterator[list[Any]]:
+    """A restore that is tried, and a port where nobody listens, which may fail."""
+    gone = {"address": "127.0.0.1", "port": 1, "user": "root", "alias": "gone"}
+    async with _backed_up() as plan:
+        hosts = [{"host": each} for each in (*plan.pop("hosts"), gone)]
+        yield [BackupSpec.of({**plan, "rollout": {"max_failures": 1}}, hosts)]
+
+
+@contextlib.asynccontextmanager
+async def _restored_to_a_new_place() -> AsyncIterator[list[Any]]:
+    """A folder that comes back beside the live one."""
+    async with _backed_up() as plan:
+        [host] = plan.pop("hosts")
+        yield [{"backup": plan, "host": host["lab"], "onto": host, "source": "motd"}]
+
+
+@contextlib.asynccontextmanager
+async def _maintained_and_one_that_is_gone() -> AsyncIterator[list[Any]]:
+    """A repository that is maintained, and a port where nobody listens, which may fail."""
+    gone = {"address": "127.0.0.1", "port": 1, "user": "root", "alias": "gone"}
+    async with _backed_up() as plan:
+        hosts = [{"host": each} for each in (*plan.pop("hosts"), gone)]
+        more = {"keep": {"last": 1}, "maintain": {"subsets": 2}, "rollout": {"max_failures": 1}}
+        yield [BackupSpec.of({**plan, **more}, hosts)]
+
+
+@contextlib.asynccontextmanager
+async def _shared_and_nobody_can_open_it() -> AsyncIterator[list[Any]]:
+    """One repository for two hosts: of these one is gone, and the other does not reach it."""
+    gone = {"address": "127.0.0.1", "port": 1, "user": "root", "alias": "gone"}
+    async with _backed_up() as plan:
+        hosts = [{"host": each} for each in (gone, *plan.pop("hosts"))]
+        repository = {**plan["repository"], "url": "rest:http://127.0.0.1:1/"}
+        yield [BackupSpec.of({**plan, "repository": repository}, hosts)]
+
+
+@contextlib.asynccontextmanager
+async def _inspected_and_nobody_is_told() -> AsyncIterator[list[Any]]:
+    """A source that is missing and one that is there, and a target that no worker knows."""
+    async with _backed_up() as plan:
+        hosts = [{"host": each} for each in plan.pop("hosts")]
+        sources = {**plan["sources"], "never": {"files": "/srv/never"}}
+        more = {"sources": sources, "notify": "env://TEMPORAL_OPS_NOBODY"}
+        yield [BackupSpec.of({**plan, **more}, hosts)]
+
+
+@contextlib.asynccontextmanager
+async def _inspected_and_well() -> AsyncIterator[list[Any]]:
+    """A source that is backed up, and too new to be proved."""
+    async with _backed_up() as plan:
+        hosts = [{"host": each} for each in plan.pop("hosts")]
+        yield [BackupSpec.of(plan, hosts)]
+
+
 SCENARIOS = (
     Scenario("TestWorkflow", "greets", _greeting),
     Scenario("ProvisionServer", "scratch-folder", _scratch_folder),
@@ -242,4 +326,14 @@ SCENARIOS = (
         _one_that_reboots_and_one_that_is_gone,
     ),
     Scenario("RunCommand", "here-and-where-nobody-is", _here_and_where_nobody_is),
+    Scenario("DrillRestore", "tried-and-one-that-is-gone", _drilled_and_one_that_is_gone),
+    Scenario("RestoreBackup", "to-a-new-place", _restored_to_a_new_place),
+    Scenario(
+        "MaintainRepository", "maintained-and-one-that-is-gone", _maintained_and_one_that_is_gone
+    ),
+    Scenario("MaintainRepository", "nobody-can-open-it", _shared_and_nobody_can_open_it),
+    Scenario("InspectBackups", "nobody-is-told", _inspected_and_nobody_is_told),
+    Scenario("InspectBackups", "well", _inspected_and_well),
+    Scenario("InspectBackups", "nobody-can-open-it", _shared_and_nobody_can_open_it),
+    Scenario("ListSnapshots", "one-repository", _inspected_and_well),
 )

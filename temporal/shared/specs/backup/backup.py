@@ -18,10 +18,12 @@ keep: {daily: 7, weekly: 5, monthly: 12}
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
+from temporal.shared.errors import SpecError
 from temporal.shared.specs.automation.fleet import Fleet
 from temporal.shared.specs.automation.hosts import Spec
 from temporal.shared.specs.automation.outcome import HostOutcome
@@ -31,6 +33,7 @@ from temporal.shared.specs.backup.maintaining import Maintain
 from temporal.shared.specs.backup.repository import Repository
 from temporal.shared.specs.backup.retention import Keep
 from temporal.shared.specs.backup.sources import Kind, Source
+from temporal.shared.specs.reading import Misfit, Reading, plain, read, read_text
 from temporal.shared.specs.schedules import Duration
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
@@ -89,9 +92,31 @@ class Protection(Spec):
 
 class BackupSpec(Protection, Fleet):
     """The hosts and how they are protected: the input of BackUp, DrillRestore, MaintainRepository
-    and InspectBackups."""
+    and InspectBackups.
+
+    In a file, `backup` with the path of another one beside it takes what stands there; what is said
+    beside `backup` goes over that: `{backup: shop.yml, maintain: {steps: [prune]}}`.
+    """
 
     rollout: BackupRollout = BackupRollout()
+
+    @classmethod
+    def read_as(cls, value: Any, folder: Path) -> Reading:
+        """How a spec file becomes this."""
+        if not isinstance(value, dict) or "backup" not in value:
+            return super().read_as(value, folder)
+        path = folder / str(value["backup"])
+        over = {name: given for name, given in value.items() if name != "backup"}
+        added = {name: given for name, given in over.items() if isinstance(given, dict)}
+        try:
+            there = plain(read_text(path), str(path))
+            if isinstance(there, dict) and "backup" in there:
+                raise SpecError(f"{path}: takes what it says from another file itself")
+            return Reading(
+                read(path, cls, {n: v for n, v in over.items() if n not in added}, added)
+            )
+        except SpecError as error:
+            raise Misfit((("backup",), str(error), None)) from None
 
     @property
     def each(self) -> Protection:

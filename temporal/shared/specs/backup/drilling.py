@@ -49,8 +49,9 @@ class DrilledSource(Proving):
 
     Attributes:
         ending: proved: all that can be compared is as it was backed up. unproven: restored without an
-            error, but most of its files cannot be judged, or it has no manifest. wrong: something is not
-            as it was backed up, or is missing. failed: it could not be restored. cancelled: it was ended.
+            error, but most of its files cannot be judged, or it has no manifest. wrong: something is
+            not as it was backed up, or is missing. failed: it could not be restored. cancelled: it was
+            ended.
         snapshot, time: which one, and when it was made.
         seconds: from nothing to usable: restored, and a database loaded; the real RTO.
         size: bytes in the snapshot.
@@ -87,7 +88,8 @@ class DrilledSource(Proving):
         """In one line."""
         if self.reason:
             return self.reason
-        return f"{self.source}: snapshot {self.snapshot[:8]} restored in {self.seconds:.1f} s, {self.found}"
+        took = f"restored in {self.seconds:.1f} s"
+        return f"{self.source}: snapshot {self.snapshot[:8]} {took}, {self.found}"
 
 
 class DrilledHost(Spec):

@@ -107,7 +107,9 @@ class MaintainChoice(Spec):
     def would(self) -> HostOutcome:
         """What a dry run ends with."""
         if self.because or self.refused:
-            return HostOutcome(host=self.host, ending="failed", because=self.because or self.refused)
+            return HostOutcome(
+                host=self.host, ending="failed", because=self.because or self.refused
+            )
         named = [
             f"{group.name}: {len(group.going)} of {group.kept + len(group.going)} snapshots"
             for group in self.groups
@@ -150,11 +152,14 @@ class Checked(Spec):
             return "" if self.noted else f"check of {self.part}: well, but {self.because}"
         hit = ", ".join(each[:8] for each in self.hit)
         more = (self.hits or 0) - len(self.hit)
-        which = {None: "which snapshots it hits could not be found out", 0: "it hits no snapshot"}.get(
-            self.hits, f"it hits snapshot {hit}" + (f" and {more} more" if more > 0 else "")
-        )
+        which = {
+            None: "which snapshots it hits could not be found out",
+            0: "it hits no snapshot",
+        }.get(self.hits, f"it hits snapshot {hit}" + (f" and {more} more" if more > 0 else ""))
         packs = ", ".join(each[:8] for each in self.packs)
-        where = f"pack {packs} is damaged" if packs else f"the repository is damaged ({self.because})"
+        where = (
+            f"pack {packs} is damaged" if packs else f"the repository is damaged ({self.because})"
+        )
         return f"check of {self.part}: {where}; {which}"
 
 
@@ -197,4 +202,8 @@ class Maintained(Spec):
         ending = HostOutcome(host=self.host, ending="done", changed=tuple(done))
         if wrong:
             return ending.model_copy(update={"ending": "failed", "because": because})
-        return ending.model_copy(update={"ending": "incomplete", "because": because}) if left else ending
+        return (
+            ending.model_copy(update={"ending": "incomplete", "because": because})
+            if left
+            else ending
+        )

@@ -25,6 +25,10 @@ class OneOf:
 
     ranges: tuple[tuple[int, int], ...]
 
+    def has(self, point: int) -> bool:
+        """Whether it is one of them."""
+        return any(first <= point <= last for first, last in self.ranges)
+
 
 Token = str | Star | OneOf
 Name = tuple[Token, ...]

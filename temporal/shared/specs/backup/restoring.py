@@ -46,7 +46,7 @@ class RestoreSpec(Spec):
     Attributes:
         backup: what it is a backup of, and where it is kept.
         host: whose backup, by its name in the inventory; default: the only one there is.
-        onto: where it is restored: a name from there, or as hosts are written; default: where it is from.
+        onto: where it is restored: a name from there, or as hosts are written; default: the same.
         source: which of its sources; default: the only one there is.
         at: which snapshot: `latest`; a time, for the newest that is not after it (in UTC, if it names no
             offset; a day counts to its end); or the beginning of a snapshot's id.

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Literal, get_args
 
 from temporal.shared.specs.automation.fleet import Member
 from temporal.shared.specs.automation.hosts import Spec
 from temporal.shared.specs.automation.outcome import SCREEN
-from temporal.shared.specs.backup.backup import Protection
+from temporal.shared.specs.backup.backup import BackupSpec, Protection
 
 State = Literal["missing", "overdue", "wrong", "unknown", "unproved", "stale", "protected"]
 """missing: it has no snapshot. overdue: its newest snapshot is older than was promised. wrong: what was
@@ -30,6 +30,8 @@ STALE_LOCK = timedelta(minutes=30)
 SHOWN = 500
 """Rows that a status has; how many there are of each state is told always."""
 NAMED = 50
+LISTED = 3000
+"""Snapshots that a list has, the newest."""
 
 
 class Row(Spec):
@@ -186,11 +188,93 @@ class Look(Spec):
     whole: bool = True
 
 
+ROWS = 2000
+"""Rows that one activity gives at most: they have to fit a payload."""
+HOSTS = 50
+"""Hosts with repositories of their own that one activity asks."""
+CANDIDATES = 5
+"""Hosts that are asked of a shared repository until one has answered."""
+
+
+def looks(spec: BackupSpec) -> Iterator[Look]:
+    """What is to be looked at to have seen all of it."""
+    members = tuple(spec.members(0, spec.total))
+    plan = spec.each
+    if not plan.repository.shared:
+        for start in range(0, len(members), HOSTS):
+            yield Look(plan=plan, members=members[start : start + HOSTS])
+        return
+    names = tuple(member.host.name for member in members)
+    most = max(1, ROWS // len(plan.sources))
+    for start in range(0, len(names), most):
+        yield Look(
+            plan=plan,
+            members=members[:CANDIDATES],
+            hosts=names[start : start + most],
+            whole=len(names) <= most,
+        )
+
+
 class Looked(Spec):
     """Result of the activity look_at_backups."""
 
     rows: tuple[Row, ...] = ()
     repositories: tuple[RepositoryStatus, ...] = ()
+
+
+class Kept(Spec):
+    """A snapshot of a source, as it lies in a repository.
+
+    Attributes:
+        size: bytes in it, where restic tells (from 0.17).
+        proof: what the last drill of just this one said: proved, wrong, failed; nothing: none was.
+        damaged: a check found that something it needs is damaged.
+        declared: the spec names its host and source.
+    """
+
+    host: str
+    source: str
+    id: str
+    time: datetime
+    size: int | None = None
+    proof: str = ""
+    damaged: bool = False
+    declared: bool = True
+
+
+class Snapshots(Spec):
+    """Result of the activity list_snapshots, and of ListSnapshots.
+
+    Attributes:
+        total: how many there are; snapshots: the newest of them, the newest first.
+        problems: what could not be looked at, and why.
+    """
+
+    total: int = 0
+    snapshots: tuple[Kept, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    def render(self) -> str:
+        """For people."""
+        lines = [
+            f"{each.time:%Y-%m-%d %H:%M:%S} {each.id[:8]} {each.host}/{each.source}"
+            + (f" {each.proof}" if each.proof else "")
+            for each in self.snapshots
+        ]
+        more = self.total - len(self.snapshots)
+        lines += [f"... and {more} older ones"] if more > 0 else []
+        return "\n".join([*lines, *(f"! {each}" for each in self.problems)])
+
+
+def together(found: Iterable[Snapshots]) -> Snapshots:
+    """Of several repositories."""
+    every = tuple(found)
+    kept = sorted((each for one in every for each in one.snapshots), key=lambda each: each.time)
+    return Snapshots(
+        total=sum(one.total for one in every),
+        snapshots=tuple(reversed(kept[-LISTED:])),
+        problems=tuple(problem for one in every for problem in one.problems)[:NAMED],
+    )
 
 
 class BackupStatus(Spec):
@@ -236,7 +320,9 @@ class BackupStatus(Spec):
         """In one line."""
         said = [f"{self.counts[state]} {state}" for state in STATES if self.counts.get(state)]
         bad = sum(1 for each in self.repositories if each.problems)
-        said += [f"{bad} {'repositories' if bad > 1 else 'repository'} with problems"] if bad else []
+        said += (
+            [f"{bad} {'repositories' if bad > 1 else 'repository'} with problems"] if bad else []
+        )
         what = "source" if self.total == 1 else "sources"
         return f"{self.name}: {self.total} {what}: {', '.join(said)}"
 
@@ -254,7 +340,9 @@ class BackupStatus(Spec):
                 named = ", ".join(map(str, each.undeclared[:5]))
                 left = len(each.undeclared) - 5
                 named += f" and {left} more" if left > 0 else ""
-                lines.append(f"  ? {each.url} also has snapshots that the spec does not name: {named}")
+                lines.append(
+                    f"  ? {each.url} also has snapshots that the spec does not name: {named}"
+                )
         lines += [f"  ? not notified: {each}" for each in self.untold]
         return "\n".join([*lines, *([self.summary] if len(lines) > SCREEN else [])])
 
@@ -303,7 +391,11 @@ def age(value: timedelta) -> str:
     seconds = int(value.total_seconds())
     if seconds < 0:
         return f"-{age(-value)}"
-    for size, unit, smaller, part in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
+    for size, unit, smaller, part in (
+        (86400, "d", 3600, "h"),
+        (3600, "h", 60, "m"),
+        (60, "m", 1, "s"),
+    ):
         if seconds >= size:
             count, rest = divmod(seconds, size)
             more = rest // smaller

@@ -1,0 +1,400 @@
+"""What snapshots and notes mean, on values: states, what goes, what is checked next, metrics."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from temporal.activities.backup import forgetting, inspecting, judging
+from temporal.activities.backup.checking import Checks
+from temporal.activities.backup.forgetting import KEPT_NOTES, Verdict
+from temporal.activities.backup.listing import Listing, Snapshot
+from temporal.activities.backup.maintained import amounts
+from temporal.activities.backup.metrics import Metrics
+from temporal.shared.specs.backup.backup import Protection
+from temporal.shared.specs.backup.maintaining import (
+    MOST_FORGOTTEN,
+    Checked,
+    MaintainChoice,
+    Maintained,
+)
+from temporal.shared.specs.backup.status import (
+    BackupStatus,
+    Lock,
+    RepositoryStatus,
+    Row,
+    age,
+    status_of,
+    worst_first,
+)
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+def plan(**more: Any) -> Protection:
+    value = {
+        "name": "shop",
+        "repository": {"url": "s3:https://s3.example.org/b", "password": "env://P"},
+        "sources": {"up": {"files": "/srv"}, "db": {"postgresql": "shop"}},
+        "rpo": "26h",
+        "proof": "7d",
+        "keep": {"last": 3},
+    }
+    return Protection.model_validate({**value, **more})
+
+
+def id_of(number: int) -> str:
+    return f"{number:08x}" * 8
+
+
+def snap(number: int, ago: timedelta, host: str = "web1", source: str = "up") -> Snapshot:
+    tags = {"temporal-ops": "", "backup": "shop", "source": source}
+    return Snapshot(id_of(number), NOW - ago, host, tags)
+
+
+def note(
+    number: int, ago: timedelta, host: str = "web1", source: str = "up", **tags: str
+) -> Snapshot:
+    own = {"temporal-ops-note": "", "backup": "shop", "source": source}
+    return Snapshot(id_of(10_000 + number), NOW - ago, host, {**own, **tags})
+
+
+def proof(number: int, ago: timedelta, of: int, result: str = "proved") -> Snapshot:
+    return note(number, ago, note="proof", of=id_of(of), result=result, took="12.5")
+
+
+def check(number: int, ago: timedelta, part: str, result: str, **more: str) -> Snapshot:
+    return note(number, ago, note="check", subset=part, result=result, **more)
+
+
+def there(snapshots: Iterable[Snapshot] = (), notes: Iterable[Snapshot] = ()) -> Listing:
+    def by_time(each: Snapshot) -> datetime:
+        return each.time
+
+    return Listing(tuple(sorted(snapshots, key=by_time)), tuple(sorted(notes, key=by_time)))
+
+
+def row(found: Listing, hit: Iterable[str] = ()) -> Row:
+    return judging.row(plan(), "web1", "up", found, tuple(hit), {}, NOW)
+
+
+def test_a_source_without_a_snapshot_is_missing_and_late() -> None:
+    found = row(there([snap(1, HOUR, host="web2"), snap(2, HOUR, source="db")]))
+    assert (found.state, found.late, found.snapshots) == ("missing", True, 0)
+
+
+def test_protected_is_only_what_is_recent_and_was_proved_recently() -> None:
+    found = row(there([snap(1, HOUR), snap(2, 9 * DAY)], [proof(1, DAY, of=2)]))
+    assert (found.state, found.late, found.because) == ("protected", False, "")
+    assert (found.proof_of, found.took, found.snapshots) == (id_of(2), 12.5, 2)
+    assert found.newest == NOW - HOUR and found.oldest == NOW - 9 * DAY
+
+
+def test_overdue_is_told_with_its_age_and_what_was_promised() -> None:
+    found = row(there([snap(1, 27 * HOUR)], [proof(1, HOUR, of=1)]))
+    assert found.state == "overdue" and found.late
+    assert "1d3h old" in found.because and "1d2h at most" in found.because
+
+
+def test_a_new_source_is_unproved_and_nobody_is_told_until_it_is_late() -> None:
+    new = row(there([snap(1, HOUR)]))
+    old = row(there([snap(1, HOUR), snap(2, 8 * DAY)]))
+    assert (new.state, new.late) == ("unproved", False)
+    assert (old.state, old.late) == ("unproved", True)
+    assert row(there([snap(1, HOUR)], [proof(1, 8 * DAY, of=1)])).state == "stale"
+
+
+def test_a_drill_that_could_not_be_done_proves_nothing_and_takes_nothing_away() -> None:
+    notes = [proof(1, DAY, of=1), proof(2, HOUR, of=1, result="failed")]
+    found = row(there([snap(1, HOUR)], notes))
+    assert (found.state, found.result, found.proof) == ("protected", "failed", NOW - DAY)
+
+
+def test_wrong_until_something_newer_is_proved() -> None:
+    notes = [proof(1, 2 * DAY, of=1), proof(2, DAY, of=1, result="wrong")]
+    assert row(there([snap(1, HOUR)], notes)).state == "wrong"
+    assert row(there([snap(1, HOUR)], [*notes, proof(3, HOUR, of=1)])).state == "protected"
+
+
+def test_the_worst_is_the_state_and_all_of_it_is_told() -> None:
+    notes = [proof(1, 30 * DAY, of=1), proof(2, 29 * DAY, of=1, result="wrong")]
+    found = row(there([snap(1, 31 * DAY)], notes))
+    assert found.state == "overdue" and found.wrong
+    assert "not what had been backed up" in found.because and "last proved 30d ago" in found.because
+
+
+def test_damage_to_the_newest_is_as_bad_as_a_wrong_restore() -> None:
+    found = there([snap(1, HOUR), snap(2, DAY)], [proof(1, HOUR, of=1)])
+    assert row(found, [id_of(1)[:8]]).state == "wrong"
+    older = row(found, [id_of(2)[:8]])
+    assert older.state == "protected" and id_of(2)[:8] in older.because
+
+
+def test_a_snapshot_from_the_future_does_not_make_a_backup_recent() -> None:
+    found = there([snap(1, -2 * DAY), snap(2, 3 * DAY)])
+    assert (row(found).state, row(found).newest) == ("overdue", NOW - 3 * DAY)
+    assert row(there([snap(1, -HOUR / 2)])).state == "unproved", "clocks differ a little"
+    place = judging.repository(plan(), "s3:x", "web1", found, ["web1"], "", [], NOW)
+    assert id_of(1)[:8] in place.future[0] and "2d ahead" in place.future[0]
+
+
+def test_what_is_declared_no_more_is_named() -> None:
+    found = there(
+        [snap(1, HOUR, host="web9"), snap(2, DAY, host="web9"), snap(3, HOUR, source="x")]
+    )
+    place = judging.repository(plan(), "s3:x", "web1", found, ["web1"], "", [], NOW)
+    assert [str(each) for each in place.undeclared] == [
+        "web1/x (1, newest 2026-11-25)",
+        "web9/up (2, newest 2026-11-25)",
+    ]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "could not load snapshot 52407fb4: load <snapshot/52407fb45d>: invalid data returned",
+        'Ignoring "52407fb4adfa59779cf3a2b8c6adde75ec732bb7da7364e1a01d1134ef6f16e0": failed to load',
+    ],
+)
+def test_a_snapshot_that_cannot_be_read_is_a_problem(said: str) -> None:
+    place = judging.repository(plan(), "s3:x", "web1", there(), ["web1"], said, [], NOW)
+    assert [each[:8] for each in place.unreadable] == ["52407fb4"]
+    assert "cannot be read: 52407fb4" in place.problems[0]
+
+
+def test_a_lock_is_in_the_way_only_when_nobody_works_under_it() -> None:
+    young = Lock(id=id_of(1), machine="web7", pid=7, time=NOW - HOUR / 4)
+    old = Lock(id=id_of(2), machine="web7", pid=7, time=NOW - HOUR, exclusive=True)
+    place = judging.repository(plan(), "s3:x", "w", there(), ["web1"], "", [young, old], NOW)
+    assert len(place.locks) == 1 and "exclusive lock" in place.locks[0]
+    assert "web7" in place.locks[0] and "`restic unlock`" in place.locks[0]
+    assert "at work there" in young.said(NOW)
+
+
+def test_rows_come_the_worst_first() -> None:
+    states = ["protected", "stale", "missing", "unknown", "overdue", "unproved", "wrong"]
+    rows = [Row.model_validate({"host": "h", "source": each, "state": each}) for each in states]
+    assert [each.state for each in sorted(rows, key=worst_first)] == [
+        *("missing", "overdue", "wrong", "unknown", "unproved", "stale", "protected")
+    ]
+
+
+def status(
+    *rows: Row, places: Iterable[RepositoryStatus] = (), now: datetime = NOW
+) -> BackupStatus:
+    return status_of(plan(), rows, places, now)
+
+
+def test_the_digest_is_of_what_is_wrong_and_not_of_how_long() -> None:
+    late = Row(host="h", source="s", state="overdue", late=True, because="27h")
+    older = late.model_copy(update={"because": "28h", "newest": NOW})
+    assert status(late).digest == status(older, now=NOW + DAY).digest != ""
+    assert status(Row(host="h", source="s", state="protected")).digest == ""
+    assert status(Row(host="h", source="s", state="unproved")).digest == "", "not late yet"
+    wrong = late.model_copy(update={"state": "wrong"})
+    assert status(late).digest != status(wrong).digest
+    hurt = RepositoryStatus(url="u", damaged=("3/12",), hit=(id_of(1),), hits=1)
+    assert status(places=[hurt]).digest and not status(places=[hurt]).protected
+    assert "damaged in 3/12" in status(places=[hurt]).render()
+
+
+def test_a_long_report_says_how_much_more_there_is() -> None:
+    rows = [Row(host=f"h{n}", source="s", state="missing", late=True) for n in range(700)]
+    made = status(*rows)
+    assert len(made.rows) == 500 and made.counts == {"missing": 700}
+    assert "... and 200 more" in made.render() and made.summary == "shop: 700 sources: 700 missing"
+    assert len(made.model_dump_json()) < 1_000_000
+
+
+def test_the_part_that_is_longest_ago_is_next() -> None:
+    notes = [check(1, 3 * DAY, "2/3", "ok"), check(2, 2 * DAY, "1/3", "ok")]
+    assert Checks(notes, 3).due() == ("3/3",)
+    assert Checks([*notes, check(3, DAY, "3/3", "ok")], 3).due() == ("2/3",)
+    failed = check(4, HOUR, "2/3", "failed")
+    assert Checks([*notes, check(3, DAY, "3/3", "ok"), failed], 3).due() == ("2/3",), "not done"
+    assert Checks([], 0).due() == ("structure",)
+
+
+def test_a_damaged_part_is_looked_at_again_and_stays_so_until_it_is_well() -> None:
+    hurt = check(1, 3 * DAY, "2/3", "damaged", hit="aaaaaaaa+bbbbbbbb", hits="9", pack="cccccccc")
+    found = Checks([hurt, check(2, DAY, "1/3", "ok")], 3)
+    assert (found.damaged, found.hit, found.hits) == (("2/3",), ("aaaaaaaa", "bbbbbbbb"), 9)
+    assert found.packs == ("cccccccc",) and found.due() == ("3/3", "2/3")
+    well = Checks([hurt, check(2, DAY, "2/3", "ok")], 3)
+    assert well.damaged == () and well.hits == 0
+    unknown = Checks([check(1, DAY, "2/3", "damaged", hits="unknown")], 3)
+    assert unknown.hits is None
+
+
+def test_damage_of_another_division_is_over_when_all_of_this_one_is_well() -> None:
+    hurt = check(1, 9 * DAY, "2/3", "damaged", hits="0")
+    half = [hurt, check(2, DAY, "1/2", "ok")]
+    assert Checks(half, 2).damaged == ("2/3",)
+    assert Checks([*half, check(3, HOUR, "2/2", "ok")], 2).damaged == ()
+    assert Checks(half, 0).damaged == ("2/3",), "the structure alone tells nothing of the content"
+
+
+@given(st.integers(1, 12), st.lists(st.sampled_from(["ok", "failed", "damaged"]), max_size=40))
+def test_every_part_has_its_turn(parts: int, results: list[str]) -> None:
+    notes: list[Snapshot] = []
+    for number, result in enumerate([*results, *["ok"] * parts]):
+        for part in Checks(notes, parts).due():
+            notes.append(check(len(notes), (100 - number) * HOUR, part, result))
+    assert {each.tags["subset"] for each in notes[-2 * parts :]} == {
+        f"{n}/{parts}" for n in range(1, parts + 1)
+    }
+
+
+def said(*keep: int, remove: Iterable[int] = ()) -> Verdict:
+    return Verdict(frozenset(map(id_of, keep)), frozenset(map(id_of, remove)))
+
+
+def chosen(found: Listing, verdicts: dict[str, Any], **more: Any) -> MaintainChoice:
+    return forgetting.chosen(plan(**more), "web1", ["web1"], found, verdicts, NOW)
+
+
+def test_what_was_proved_and_then_found_wrong_is_not_kept_for_its_proof() -> None:
+    snapshots = [snap(n, n * DAY) for n in range(1, 6)]
+    notes = [
+        proof(1, 3 * HOUR, of=4),
+        proof(2, 2 * HOUR, of=3),
+        proof(3, HOUR, of=3, result="wrong"),
+    ]
+    choice = chosen(there(snapshots, notes), {"up": {"web1": said(1, 2, remove=(3, 4, 5))}})
+    [group] = choice.groups
+    assert group.proved == id_of(4) and [each.id for each in group.going] == [id_of(5), id_of(3)]
+    assert (choice.going, choice.kept) == (2, 3)
+
+
+def test_nothing_goes_that_the_rules_did_not_name_for_this_source() -> None:
+    found = there([snap(1, HOUR), snap(2, DAY), snap(3, DAY, source="db")])
+    wild = said(1, remove=(2, 3, 77))
+    assert chosen(found, {"up": {"web1": wild, "web9": wild}}).ids == (id_of(2),)
+    assert chosen(found, {}).ids == ()
+
+
+def test_rules_that_leave_nothing_of_one_are_refused_for_all() -> None:
+    found = there(
+        [snap(1, HOUR), snap(2, DAY), snap(3, DAY, source="db"), snap(4, HOUR, source="db")]
+    )
+    verdicts = {"up": {"web1": said(1, remove=(2,))}, "db": {"web1": said(remove=(3, 4))}}
+    choice = chosen(found, verdicts)
+    assert choice.ids == () and "web1/db would stay" in choice.refused
+    assert choice.would.ending == "failed"
+
+
+def test_of_very_many_the_oldest_go_first_and_the_rest_is_counted() -> None:
+    many = range(2, MOST_FORGOTTEN + 502)
+    found = there([snap(1, HOUR), *(snap(n, n * HOUR) for n in many)])
+    choice = chosen(found, {"up": {"web1": said(1, remove=many)}})
+    assert (choice.going, choice.more, choice.kept) == (MOST_FORGOTTEN, 500, 1)
+    [group] = choice.groups
+    assert group.kept == 501 and group.going[0].id == id_of(MOST_FORGOTTEN + 501)
+    assert len(choice.model_dump_json()) < 200_000
+
+
+def test_old_notes_go_and_the_last_proof_stays_however_old() -> None:
+    proofs = [proof(1, 900 * DAY, of=1)]
+    proofs += [proof(n, (200 - n) * DAY, of=1, result="failed") for n in range(2, KEPT_NOTES + 20)]
+    checks = [check(500, 900 * DAY, "1/12", "ok"), check(501, 899 * DAY, "2/12", "damaged")]
+    checks += [check(600 + n, (300 - n) * DAY, "3/12", "ok") for n in range(KEPT_NOTES + 5)]
+    strange = note(900, DAY, note="something else")
+    gone = note(901, DAY, host="web9", note="proof", result="proved")
+    going = forgetting.old_notes(plan(), there([], [*proofs, *checks, strange, gone]), ["web1"])
+    kept = {each.id for each in (proofs[0], *proofs[-KEPT_NOTES:], *checks[:2])}
+    assert not kept & set(going) and not {strange.id, gone.id} & set(going)
+    assert len(going) == (len(proofs) - KEPT_NOTES - 1) + (len(checks) - KEPT_NOTES - 2)
+
+
+def test_restics_words_for_an_empty_group_are_understood() -> None:
+    text = (
+        '{"message_type":"exit_error","code":1,"message":"refusing to delete last snapshot of snapshot '
+        'group \\"host web1\\""}'
+    )
+    assert forgetting.refused_by_restic(text) == "web1"
+    assert forgetting.refused_by_restic("Fatal: something else") is None
+    assert forgetting.verdicts("") == {} and forgetting.verdicts("[]") == {}
+    group = {"host": "web1", "keep": None, "remove": [{"id": "a"}]}
+    assert forgetting.verdicts(json.dumps([group]))["web1"] == Verdict(frozenset(), frozenset("a"))
+
+
+def test_amounts_of_both_releases() -> None:
+    assert amounts(
+        "total prune:          36 blobs / 28.617 MiB\nremaining:  2 blobs / 1.5 GiB"
+    ) == {
+        "total prune": 30007099,
+        "remaining": 1610612736,
+    }
+
+
+def test_damage_and_problems_are_a_failure_and_what_was_left_alone_is_incomplete() -> None:
+    nothing = MaintainChoice(host="web1")
+    well = Maintained(host="web1", checks=(Checked(part="1/2", result="ok", noted=True),))
+    assert well.outcome(nothing).ending == "done"
+    hurt = Checked(part="1/2", result="damaged", packs=(id_of(1),), hit=(id_of(2),), hits=3)
+    told = Maintained(host="web1", checks=(hurt,)).outcome(nothing)
+    assert told.ending == "failed" and id_of(1)[:8] in told.because
+    assert f"it hits snapshot {id_of(2)[:8]} and 2 more" in told.because
+    assert Maintained(host="web1", problems=("no",)).outcome(nothing).ending == "failed"
+    found = there([snap(1, -DAY), snap(2, DAY), snap(3, 2 * DAY)])
+    left = chosen(found, {"up": {"web1": said(1, remove=(2, 3))}})
+    assert left.ids == () and well.outcome(left).ending == "incomplete"
+    assert "restic forget" in well.outcome(left).because
+
+
+def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
+    """What a scrape would see: name without what all begin with, and the values of the labels."""
+    registry = CollectorRegistry()
+    registry.register(metrics)
+    families = text_string_to_metric_families(generate_latest(registry).decode())
+    return {
+        (each.name.removeprefix("temporal_ops_backup_"), *each.labels.values()): each.value
+        for family in families
+        for each in family.samples
+    }
+
+
+def test_metrics_are_of_the_last_look_and_keep_what_nobody_can_see_now() -> None:
+    metrics = Metrics()
+    one = row(there([snap(1, HOUR)], [proof(1, DAY, of=1)]))
+    two = Row(host="web2", source="up", state="missing", late=True)
+    place = RepositoryStatus(url="s3:x", checked=NOW, result="ok")
+    metrics.publish(status(one, two, places=[place]), [one, two])
+    seen, of = samples(metrics), ("shop", "web1", "up")
+    assert seen["newest_timestamp_seconds", *of] == (NOW - HOUR).timestamp()
+    assert seen["protected", *of] == seen["proof_ok", *of] == seen["known", *of] == 1
+    assert seen["proof_duration_seconds", *of] == 12.5 and seen["rpo_seconds", *of] == 26 * 3600
+    assert seen["snapshots", "shop", "web2", "up"] == 0
+    assert ("newest_timestamp_seconds", "shop", "web2", "up") not in seen
+    assert seen["repository_check_ok", "shop", "s3:x"] == 1
+    assert seen["sources", "shop", "missing"] == 1 and seen["sources", "shop", "stale"] == 0
+    unseen = judging.unknown("web1", "up", "not reached")
+    gone = RepositoryStatus(url="s3:x", because="not reached")
+    metrics.publish(status(unseen, places=[gone], now=NOW + HOUR), [unseen])
+    seen = samples(metrics)
+    assert seen["newest_timestamp_seconds", *of] == (NOW - HOUR).timestamp()
+    assert seen["known", *of] == 0 and seen["repository_check_ok", "shop", "s3:x"] == 1
+    assert not [key for key in seen if "web2" in key], "it is declared no more"
+    assert seen["inspected_timestamp_seconds", "shop"] == (NOW + HOUR).timestamp()
+    assert seen["unseen_repositories", "shop"] == 1
+
+
+def test_nothing_is_known_of_what_nobody_could_look_into() -> None:
+    seen = inspecting.Seen(because="web1: nothing listens on port 22")
+    found = inspecting.judged(plan(), "web1", ["web1", "web2"], True, seen, NOW)
+    assert {(each.state, each.late) for each in found.rows} == {("unknown", True)}
+    assert len(found.rows) == 4 and found.repositories[0].problems
+
+
+@given(st.timedeltas(timedelta(0), timedelta(days=4000)))
+def test_an_age_is_short(value: timedelta) -> None:
+    assert len(age(value)) <= 8 and age(-value).lstrip("-")
