@@ -115,6 +115,8 @@ async def see(plan: Protection, member: Member, forget: bool = False, tries: int
                 await asyncio.sleep(PAUSE_S)
         except Permanent as error:
             return Seen(because=error.message, permanent=True)
+        except Exception as error:  # whatever is wrong with one host, of the others is told
+            because = f"{name}: {type(error).__name__}: {' '.join(str(error).split())}"
         else:
             return seen(plan, name, records)
     return Seen(because=because)

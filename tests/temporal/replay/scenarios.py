@@ -234,7 +234,7 @@ async def _backed_up() -> AsyncIterator[dict[str, Any]]:
     proof = "/var/lib/converge/backup/trial/motd/proof"
     tags = "temporal-ops,backup:trial,source:motd,kind:files"
     made = (
-        f"mkdir -p {proof} /srv/motd; echo hello >/srv/motd/motd; export RESTIC_PASSWORD=recording;"
+        f"mkdir -p {proof} /srv/motd; echo hello >/srv/motd/motd; export RESTIC_PASSWORD=opensesame;"
         f" printf 'format=1\\nkind=files\\nbegan=%s\\n' $(date +%s) >{proof}/about;"
         f" restic -q -r /srv/repo init && restic -q -r /srv/repo backup --host {server.name}"
         f" --tag {tags} /srv/motd {proof}"
@@ -244,12 +244,31 @@ async def _backed_up() -> AsyncIterator[dict[str, Any]]:
         assert done.returncode == 0, done.stderr
         yield {
             "name": "trial",
-            "repository": {"url": "/srv/repo", "password": "exec://echo recording"},
+            "repository": {"url": "/srv/repo", "password": "exec://echo opensesame"},
             "sources": {"motd": {"files": "/srv/motd"}},
             "hosts": [{"lab": server.name, "lab_name": "recording"}],
         }
     finally:
         await asyncio.to_thread(lab.down)
+
+
+@contextlib.asynccontextmanager
+async def _saved_and_one_that_is_gone() -> AsyncIterator[list[Any]]:
+    """A backup, and a port where nobody listens, which may fail."""
+    gone = {"address": "127.0.0.1", "port": 1, "user": "root", "alias": "gone"}
+    async with _backed_up() as plan:
+        hosts = [{"host": each} for each in (*plan.pop("hosts"), gone)]
+        yield [BackupSpec.of({**plan, "rollout": {"max_failures": 1}}, hosts)]
+
+
+@contextlib.asynccontextmanager
+async def _shared_and_nobody_can_make_it() -> AsyncIterator[list[Any]]:
+    """One repository for two hosts, to be made by the first that is reached, which cannot."""
+    gone = {"address": "127.0.0.1", "port": 1, "user": "root", "alias": "gone"}
+    async with _backed_up() as plan:
+        hosts = [{"host": each} for each in (gone, *plan.pop("hosts"))]
+        repository = {**plan["repository"], "url": "rest:http://127.0.0.1:1/", "create": True}
+        yield [BackupSpec.of({**plan, "repository": repository}, hosts)]
 
 
 @contextlib.asynccontextmanager
@@ -326,6 +345,8 @@ SCENARIOS = (
         _one_that_reboots_and_one_that_is_gone,
     ),
     Scenario("RunCommand", "here-and-where-nobody-is", _here_and_where_nobody_is),
+    Scenario("BackUp", "saved-and-one-that-is-gone", _saved_and_one_that_is_gone),
+    Scenario("BackUp", "nobody-can-make-it", _shared_and_nobody_can_make_it),
     Scenario("DrillRestore", "tried-and-one-that-is-gone", _drilled_and_one_that_is_gone),
     Scenario("RestoreBackup", "to-a-new-place", _restored_to_a_new_place),
     Scenario(
