@@ -35,6 +35,7 @@ STYLES = {
 """All other states are red."""
 SHOWN = 200
 """Lines of one table for people; --json has all."""
+SENTENCES = 30
 
 
 def styled(state: str) -> Cell:
@@ -72,15 +73,13 @@ async def told_backup(ops: Ops, handle: Handle, last: Run, as_json: bool) -> int
 
     hosts = await gathered(ops, last, "back_up_host", HostBackup)
     report = await _report(ops, handle, last, as_json, hosts)
-    incomplete = report is not None and report.state.counts.get("incomplete", 0) > 0
-    status = FAILED if incomplete else _status(last)
     if as_json:
-        return status
+        return _status(last, report)
     order = ("failed", "cancelled", "incomplete", "saved")
     found = [(each, host.host) for host in hosts for each in host.sources]
     found.sort(key=lambda pair: (order.index(pair[0].ending), pair[1], pair[0].source))
     _table(
-        ["", "host", "source", "snapshot", "files", "size", "new", "took", ""],
+        ["", "host", "source", "snapshot", "files", "size", "new", "took"],
         [
             (
                 styled(each.ending),
@@ -91,13 +90,14 @@ async def told_backup(ops: Ops, handle: Handle, last: Run, as_json: bool) -> int
                 size(each.size) if each.snapshot else "-",
                 size(each.added) if each.snapshot else "-",
                 took(each.seconds) if each.snapshot else "-",
-                each.reason.removeprefix(f"{each.source}: ") or each.note,
             )
             for each, host in found
         ],
     )
+    _why((f"{host}/{each.reason}", each.ending) for each, host in found if each.reason)
+    _why((f"{host}/{each.source}: {each.note}", "") for each, host in found if each.note)
     _unreached(report, {host.host for host in hosts if not host.because})
-    return status
+    return _status(last, report)
 
 
 async def told_drill(ops: Ops, handle: Handle, last: Run, as_json: bool) -> int:
@@ -108,12 +108,12 @@ async def told_drill(ops: Ops, handle: Handle, last: Run, as_json: bool) -> int:
     hosts = await gathered(ops, last, "drill_host", DrilledHost)
     report = await _report(ops, handle, last, as_json, hosts)
     if as_json:
-        return _status(last)
+        return _status(last, report)
     order = ("wrong", "failed", "cancelled", "unproven", "proved")
     found = [(each, host.host) for host in hosts for each in host.sources]
     found.sort(key=lambda pair: (order.index(pair[0].ending), pair[1], pair[0].source))
     _table(
-        ["", "host", "source", "snapshot", "made", "size", "restored in", ""],
+        ["", "host", "source", "snapshot", "made", "size", "restored in", "found"],
         [
             (
                 styled(each.ending),
@@ -123,13 +123,14 @@ async def told_drill(ops: Ops, handle: Handle, last: Run, as_json: bool) -> int:
                 clock(each.time) if each.time else "-",
                 size(each.size) if each.size else "-",
                 took(each.seconds) if each.ending in ("proved", "unproven", "wrong") else "-",
-                (each.reason or each.summary.rpartition(", ")[2]).removeprefix(f"{each.source}: "),
+                each.found if each.ending in ("proved", "unproven", "wrong") else "-",
             )
             for each, host in found
         ],
     )
+    _why((f"{host}/{each.reason}", each.ending) for each, host in found if each.reason)
     _unreached(report, {host.host for host in hosts if not host.because})
-    return _status(last)
+    return _status(last, report)
 
 
 async def told_maintenance(ops: Ops, handle: Handle, last: Run, as_json: bool) -> int:
@@ -141,14 +142,14 @@ async def told_maintenance(ops: Ops, handle: Handle, last: Run, as_json: bool) -
     done = await gathered(ops, last, "maintain_on_host", Maintained)
     report = await _report(ops, handle, last, as_json, done, choices)
     if as_json:
-        return _status(last)
+        return _status(last, report)
     for choice in choices:
         did = next((each for each in done if each.host == choice.host), None)
         print(f"{choice.url or choice.host} (by {choice.host})")
         for line in maintenance_lines(choice, did):
             print(f"  {line}")
     _unreached(report, {choice.host for choice in choices if not choice.because})
-    return _status(last)
+    return _status(last, report)
 
 
 def maintenance_lines(choice: Any, did: Any) -> Iterable[str]:
@@ -237,16 +238,8 @@ def show_status(status: BackupStatus, rows: Sequence[Row]) -> None:
     now = status.at
     _table(
         [
-            "state",
-            "host",
-            "source",
-            "newest",
-            "oldest",
-            "count",
-            "size",
-            "proved",
+            *["state", "host", "source", "newest", "oldest", "count", "size", "proved"],
             "restored in",
-            "",
         ],
         [
             (
@@ -259,16 +252,27 @@ def show_status(status: BackupStatus, rows: Sequence[Row]) -> None:
                 size(row.size),
                 ago(row.proof, now) if row.state != "unknown" else "?",
                 took(row.took) if row.took is not None else "-",
-                row.because,
             )
             for row in rows
         ],
     )
+    _why(_reasons(rows))
     more = status.total - len(status.rows)
     if more > 0:
         print(f"... and {more} more, none of them worse")
     for place in status.repositories:
         _show_repository(place, now)
+
+
+def _reasons(rows: Sequence[Row]) -> Iterable[tuple[str, str]]:
+    """Why rows are as they are; what is so for all sources of a host stands once."""
+    alike: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row.because:
+            alike.setdefault((row.host, row.because), []).append(row)
+    for (host, because), same in alike.items():
+        named = ", ".join(row.source for row in same)
+        yield f"{host}/{named}: {because}", same[0].state
 
 
 def _show_repository(place: RepositoryStatus, now: datetime) -> None:
@@ -380,10 +384,26 @@ async def _failed(handle: Handle, last: Run, as_json: bool) -> int:
     return _status(last)
 
 
-def _status(last: Run) -> int:
+def _status(last: Run, report: FleetReport | None = None) -> int:
+    """However many hosts may fail before the run does: what failed is no success."""
     from temporal.cli.run import STATUS
 
-    return STATUS.get(last.status, FAILED)
+    status = STATUS.get(last.status, FAILED)
+    bad = report is not None and (
+        report.state.failed > 0 or report.state.counts.get("incomplete", 0) > 0
+    )
+    return FAILED if bad and status == DONE else status
+
+
+def _why(lines: Iterable[tuple[str, str]]) -> None:
+    """What is not as it should be, in whole sentences, each in the colour of its state."""
+    every = list(lines)
+    for text, state in every[:SENTENCES]:
+        line = " ".join(text.split())
+        style = STYLES.get(state, "red") if state else ""
+        console().print(f"! {line}" if state else line, style=style, markup=False, soft_wrap=True)
+    if len(every) > SENTENCES:
+        print(f"... and {len(every) - SENTENCES} more: --json has all")
 
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:

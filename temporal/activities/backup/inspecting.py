@@ -89,13 +89,13 @@ async def _own(plan: Protection, member: Member) -> Looked:
 
 async def _shared(look: Look) -> Looked:
     """Of the repository that all share: as the first host sees it that sees anything."""
-    first = ""
+    reasons = []
     for member in look.members:
         seen = await see(look.plan, member)
         if seen.found is not None:
             return judged(look.plan, member.host.name, look.hosts, look.whole, seen, _now())
-        first = first or seen.because
-    nobody = Seen(because=first)
+        reasons.append(seen.because)
+    nobody = Seen(because="; ".join(reasons))
     return judged(look.plan, look.members[0].host.name, look.hosts, look.whole, nobody, _now())
 
 

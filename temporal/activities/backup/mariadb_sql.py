@@ -34,9 +34,9 @@ _TABLE = "CONCAT('`', REPLACE(t.table_name, '`', '``'), '`')"
 # what is long its own checksum, for a row has to fit into a packet.
 _VALUE = (
     "IF(c.data_type IN ('tinyint', 'smallint', 'mediumint', 'int', 'bigint', 'decimal', 'float', 'double',"
-    " 'date', 'time', 'datetime', 'timestamp', 'year'), {q},"
-    " CONCAT('IF(LENGTH(', {q}, ') > 32768, CONCAT(''sha256:'', SHA2(', {q}, ', 256)), HEX(', {q}, '))'))"
-).format(q=_QUOTED)
+    f" 'date', 'time', 'datetime', 'timestamp', 'year'), {_QUOTED},"
+    f" CONCAT('IF(LENGTH(', {_QUOTED}, ') > 32768, CONCAT(''sha256:'', SHA2(', {_QUOTED}, ', 256)), HEX(', {_QUOTED}, '))'))"
+)
 
 _HISTORY = "t.table_type = 'SYSTEM VERSIONED'"
 _IMPLICIT = (

@@ -74,7 +74,7 @@ class Metrics(Collector):
                     for row in rows
                 },
                 repositories={
-                    each.url: _repository(each, before.repositories.get(each.url))
+                    each.name: _repository(each, before.repositories.get(each.name))
                     for each in status.repositories
                 },
                 own={

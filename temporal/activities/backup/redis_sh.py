@@ -86,9 +86,9 @@ redis_why() { # what was done, what was said
   case $(cat "$2") in
     *"Could not connect"*|*"onnection refused"*|*"No such file"*|*"onnection reset"*|*"closed the connection"*)
       db_oops "$1: Redis does not answer on $where: start it (systemctl status redis-server says more)" ;;
-    *NOAUTH*) db_oops "$1: Redis on $where asks for a password: give the source one" ;;
     *WRONGPASS*|*"invalid password"*|*"AUTH failed"*)
       db_oops "$1: Redis on $where does not take the password" ;;
+    *NOAUTH*) db_oops "$1: Redis on $where asks for a password: give the source one" ;;
     *NOPERM*) db_oops "$1: the user of Redis may not: $(db_first "$2")" ;;
     *LOADING*) db_oops "$1: Redis on $where is still loading its data" ;;
     *"No space left"*|*"rror writing data to disk"*) db_oops "$1: the disk is full ($(db_room "$db_data"))" ;;

@@ -122,8 +122,8 @@ lite_why() {{ # what was done, what was said
 }}
 """
 
-_DUMP = rf"""
-dump_it() {{
+_DUMP = r"""
+dump_it() {
   lite_open "$W/dump"
   [ -f "$live" ] || db_oops "there is no SQLite database $live"
   [ -s "$live" ] || [ -s "$live-wal" ] || db_oops "$live is empty"
@@ -132,7 +132,7 @@ dump_it() {{
   [ -s database.sqlite ] || db_oops "sqlite3 copied nothing of $live"
   lite_whole 'file:database.sqlite?immutable=1' "the copy of $live"
   cat "$D/found" >"$W/proof/fingerprint" 2>"$D/err" || lite_why "writing the fingerprint" "$D/err"
-}}
+}
 """
 
 _PROVE = rf"""

@@ -63,7 +63,7 @@ class InspectBackups:
                 return found
 
         found = await asyncio.gather(*(look(each) for each in looks(self._spec)))
-        places = {(each.url, each.by): each for one in found for each in one.repositories}
+        places = {each.name: each for one in found for each in one.repositories}
         return [row for one in found for row in one.rows], list(places.values())
 
     async def _publish(self, status: BackupStatus, rows: list[Row]) -> None:

@@ -146,7 +146,8 @@ def records(output: bytes) -> dict[str, tuple[list[int], list[str]]]:
     for record in [*found, *([last] if last else [])]:
         name = " ".join(word for word in record.words if not word.isdigit())
         numbers = [int(word) for word in record.words if word.isdigit()]
-        value[name] = (numbers, record.body.decode(errors="surrogateescape").split("\n")[:-1])
+        body = record.body.decode(errors="surrogateescape")
+        value[name] = (numbers, [line for line in body.split("\n") if line])
     return value
 
 

@@ -175,7 +175,7 @@ async def test_a_damaged_pack_is_named_with_the_snapshots_that_it_hits(
     for kind, how in DAMAGES[release]:
         pack = {"tree": tree, "data": data}[kind]
         planted.damage(pack, how)
-        choice, did, said = await done(env, plan(planted, "check", subsets=1))
+        _, did, said = await done(env, plan(planted, "check", subsets=1))
         assert did is not None
         [check] = did.checks
         assert (check.result, check.packs) == ("damaged", (pack,)), (kind, how, check)

@@ -58,7 +58,7 @@ def test_a_restored_copy_is_the_same_whatever_its_names_and_kinds(filing: Filing
     count = len(filing.manifest())
     assert found["compared"][0] == [count, count] and "lost" in found and len(found) == 2, found
     # As somebody else, who owns what they restored and can make no devices.
-    mine = filing.says(
+    mine = filing.run(
         f"""
 cd "$X{filing.root}" && touch -r . "$T/then" && rm null disk && touch -r "$T/then" . || exit
 chown -R 65534 {filing.folder}; rm -rf "$X/.temporal-ops"
@@ -68,7 +68,7 @@ EOF
 chown -R 65534 "$T"; setpriv --reuid 65534 --clear-groups sh "$T/script"
 """
     )
-    assert records(mine.encode(errors="surrogateescape"))["compared"][0] == [count - 2] * 2
+    assert records(mine)["compared"][0] == [count - 2] * 2
 
 
 @BOTH
@@ -130,7 +130,7 @@ def test_without_restics_ctimes_only_what_has_a_new_mtime_was_changed(filing: Fi
 def test_many_differences_are_counted_and_some_of_them_are_told(filing: Filing) -> None:
     source = filing.source()
     body = f"""
-cd {filing.root}; seq -f %09.0f 3000 | xargs touch; mkdir -p "$X$W/proof" "$X{filing.root}"
+cd {filing.root}; seq -f %09.0f 1000 | xargs touch; mkdir -p "$X$W/proof" "$X{filing.root}"
 began=$(date +%s) ended=$(date +%s)
 {filing.make(source)}
 cp "$W/proof/manifest" "$X$W/proof"; touch -r . "$X{filing.root}"
@@ -138,8 +138,8 @@ cp "$W/proof/manifest" "$X$W/proof"; touch -r . "$X{filing.root}"
     call = f"( {manifest_sh.compare_call(source)}\n)"
     found = records(filing.run(body + call))
     numbers, shown = found["differ missing"]
-    assert numbers == [3000] and 100 < len(shown) <= 200 and sum(map(len, shown)) < 65_000
-    assert found["compared"][0] == [3001, 1]
+    assert numbers == [1000] and 100 < len(shown) <= 200 and sum(map(len, shown)) < 65_000
+    assert found["compared"][0] == [1001, 1]
 
 
 def content(filing: Filing) -> dict[bytes, bytes]:
@@ -266,12 +266,12 @@ def test_what_would_not_be_backed_up_is_a_failure(filing: Filing) -> None:
 def test_a_full_disk_is_a_failure_and_leaves_the_last_manifest(filing: Filing) -> None:
     call = manifest_sh.make_call(filing.source())
     filing.run(
-        f'cd {filing.root}; seq 500 | xargs touch; mkdir -p "$S"; mount -t tmpfs -o size=800k none "$S"'
+        f'cd {filing.root}; seq 500 | xargs touch; mkdir -p "$S"; mount -t tmpfs -o size=600k none "$S"'
     )
     try:
         filing.run(f'mkdir -p "$W/proof"; {filing.make(filing.source())}')
         assert len(filing.manifest()) == 501
-        filing.run(f"cd {filing.root}; seq 501 9000 | xargs touch")
+        filing.run(f"cd {filing.root}; seq 501 3500 | xargs touch")
         said = filing.fails(call)
         assert "No space left on device" in said and "well" not in said
         assert len(filing.manifest()) == 501 and filing.says('ls "$W"').split() == [

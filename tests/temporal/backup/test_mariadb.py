@@ -75,7 +75,10 @@ def test_a_dump_holds_what_its_fingerprint_says_whatever_is_written_meanwhile(
         rows = {line[1]: int(line[3]) for line in lines(fingerprint, "table")}
         more = f"[ $(mariadb -Ne 'SELECT COUNT(*) FROM shop.beats') -gt {rows['beats']} ]"
         on.says(f"until {more}; do :; done")
-    assert 0 < rows["beats"] and rows["pulse"] - rows["beats"] in (0, 1 if engine == "MyISAM" else 0)
+    assert rows["beats"] > 0 and rows["pulse"] - rows["beats"] in (
+        0,
+        1 if engine == "MyISAM" else 0,
+    )
     before = on.live()
     on.restore()
     assert on.prove(prove_script(SHOP)) == fingerprint
@@ -90,7 +93,10 @@ def test_a_fingerprint_names_all_that_there_is(on: Mariadb) -> None:
     assert (rows["orders"], rows["words"], rows["empty"]) == ("500", "5", "0")
     assert rows["versioned"] == "3", "with what it was before"
     assert lines(fingerprint, "sequence") == [["sequence", "numbers", "1005"]]
-    assert lines(fingerprint, "database")[0][1:] == ["charset utf8mb4", "collation utf8mb4_general_ci"]
+    assert lines(fingerprint, "database")[0][1:] == [
+        "charset utf8mb4",
+        "collation utf8mb4_general_ci",
+    ]
     kinds = ("view", "procedure", "function", "event", "trigger", "rounded")
     assert [line[:2] for line in lines(fingerprint, *kinds)] == [
         ["event", "cleaning"],
@@ -124,7 +130,9 @@ def test_one_changed_byte_in_the_restored_dump_is_found(on: Mariadb) -> None:
 def test_it_takes_the_place_of_the_live_one_which_is_kept(on: Mariadb) -> None:
     fingerprint = on.dump(dump_script(SHOP))
     on.restore()
-    on.sql("DELETE FROM orders WHERE id > 100; DROP TABLE words; CREATE TABLE later (a int)", "shop")
+    on.sql(
+        "DELETE FROM orders WHERE id > 100; DROP TABLE words; CREATE TABLE later (a int)", "shop"
+    )
     on.sql("CREATE VIEW newer AS SELECT 1; DROP EVENT cleaning; DROP VIEW cheaper", "shop")
     on.sql("CREATE EVENT later ON SCHEDULE EVERY 1 DAY DO SELECT 1", "shop")
     ran = on.run("load_it", load_script(SHOP, "shop_new", swap=True))
@@ -133,8 +141,12 @@ def test_it_takes_the_place_of_the_live_one_which_is_kept(on: Mariadb) -> None:
     assert ran.said == f"shop is the restored one now; the one before it is kept as {kept}\n"
     assert on.sql("SELECT COUNT(*) FROM orders", kept) == "100"
     what = "SELECT routine_name FROM information_schema.routines WHERE routine_schema = DATABASE();"
-    what += " SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = DATABASE();"
-    what += " SELECT event_name, status FROM information_schema.events WHERE event_schema = DATABASE();"
+    what += (
+        " SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = DATABASE();"
+    )
+    what += (
+        " SELECT event_name, status FROM information_schema.events WHERE event_schema = DATABASE();"
+    )
     what += " SHOW FULL TABLES WHERE Table_type = 'VIEW'"
     parts = ["all_of", "twice", "noted", "later\tDISABLED", "cheap\tVIEW", "newer\tVIEW"]
     assert on.sql(what, kept).splitlines() == parts
@@ -185,18 +197,24 @@ def test_a_swap_that_fails_leaves_all_as_it_was(on: Mariadb) -> None:
     script = script.replace("lock_wait_timeout = 60", "lock_wait_timeout = 1")
     # It holds the table as long as it gets no end of its input.
     with on.meanwhile(f"{{ echo '{hold}'; sleep 600; }} | mariadb -n shop"):
-        on.says("until mariadb -e 'SHOW OPEN TABLES FROM shop LIKE \"orders\"' | grep -q 1; do :; done")
+        on.says(
+            "until mariadb -e 'SHOW OPEN TABLES FROM shop LIKE \"orders\"' | grep -q 1; do :; done"
+        )
         ran = on.run("load_it", script)
     assert not ran.ok and "the restored database is kept as shop_new" in ran.said
     assert "other sessions kept tables locked" in ran.last
     assert on.databases() == ["shop", "shop_new"]
     assert on.sql("SELECT COUNT(*) FROM orders", "shop") == "500"
-    assert "noted" in on.sql("SHOW TRIGGERS", "shop") and "noted" in on.sql("SHOW TRIGGERS", "shop_new")
+    assert "noted" in on.sql("SHOW TRIGGERS", "shop") and "noted" in on.sql(
+        "SHOW TRIGGERS", "shop_new"
+    )
 
 
 def test_a_password_is_seen_by_nobody(on: Mariadb) -> None:
     quoted = SECRET.replace("\\", "\\\\").replace("'", "''")
-    on.sql(f"CREATE USER trial@localhost IDENTIFIED BY '{quoted}'; GRANT ALL ON *.* TO trial@localhost")
+    on.sql(
+        f"CREATE USER trial@localhost IDENTIFIED BY '{quoted}'; GRANT ALL ON *.* TO trial@localhost"
+    )
     source = MariadbSource(mariadb="shop", user="trial", password="env://NOT_USED")
     on.variables["db_password"] = SECRET
     watch = "cat /proc/[0-9]*/cmdline >>/run/trial-seen 2>/dev/null"
@@ -215,14 +233,30 @@ def test_a_password_is_seen_by_nobody(on: Mariadb) -> None:
 @pytest.mark.parametrize(
     ("source", "break_it", "why"),
     [
-        (SHOP, "mount --bind /dev/null /usr/bin/mariadb-dump; mount --bind /dev/null /usr/bin/mysqldump", "the host has no mariadb-dump: install mariadb-client"),
+        (
+            SHOP,
+            "mount --bind /dev/null /usr/bin/mariadb-dump; mount --bind /dev/null /usr/bin/mysqldump",
+            "the host has no mariadb-dump: install mariadb-client",
+        ),
         (MariadbSource(mariadb="ship"), ":", "MariaDB has no database ship; it has: shop"),
-        (MariadbSource(mariadb="shop", socket="/run/none.sock"), ":", "MariaDB does not run at /run/none.sock: start it"),
+        (
+            MariadbSource(mariadb="shop", socket="/run/none.sock"),
+            ":",
+            "MariaDB does not run at /run/none.sock: start it",
+        ),
         (MariadbSource(mariadb="shop", user="trial"), ":", "the database user trial may not:"),
-        (MariadbSource(mariadb="shop", user="nosuch"), ":", "MariaDB does not let the database user nosuch in:"),
-        (SHOP, "mount -t tmpfs -o size=64k tmpfs /var/lib/trial/saved/dump", "the disk is full (/var/lib/trial/saved/dump has "),
+        (
+            MariadbSource(mariadb="shop", user="nosuch"),
+            ":",
+            "MariaDB does not let the database user nosuch in:",
+        ),
+        (
+            SHOP,
+            "mount -t tmpfs -o size=64k tmpfs /var/lib/trial/saved/dump",
+            "the disk is full (/var/lib/trial/saved/dump has ",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_fails_is_said_in_a_sentence(
     on: Mariadb, source: MariadbSource, break_it: str, why: str
 ) -> None:
@@ -246,9 +280,7 @@ def test_a_proof_that_cannot_be_made_says_why(on: Mariadb) -> None:
     on.dump(dump_script(SHOP))
     on.restore()
     dump = "/var/lib/trial/restored/dump/database.sql"
-    small = (
-        "cd /var/lib/trial; mount -t tmpfs -o size=20m tmpfs restored; cp -a saved/. restored/; cd /"
-    )
+    small = "cd /var/lib/trial; mount -t tmpfs -o size=20m tmpfs restored; cp -a saved/. restored/; cd /"
     ran = on.run("prove_it", prove_script(SHOP), small)
     assert not ran.ok and "the disk is full" in ran.last, ran.said
     on.says(f"sed -i 's/^INSERT INTO `parted`/INSERT INTO `parked`/' {dump}")

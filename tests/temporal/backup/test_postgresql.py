@@ -182,15 +182,35 @@ def test_a_new_name_that_is_taken_is_refused_and_wrong_data_are_not_kept(on: Pos
 @pytest.mark.parametrize(
     ("source", "break_it", "why"),
     [
-        (SHOP, "mount -t tmpfs tmpfs /usr/lib/postgresql; mount --bind /bin/false /usr/bin/psql", "the host has no psql"),
-        (PostgresqlSource(postgresql="ship"), ":", "PostgreSQL on port 5432 has no database ship; it has: postgres, shop, template1"),
-        (PostgresqlSource(postgresql="shop", port=5499), ":", "PostgreSQL does not run on port 5499: start it"),
-        (PostgresqlSource(postgresql="shop", user="daemon"), ":", "does not let the system user daemon in"),
+        (
+            SHOP,
+            "mount -t tmpfs tmpfs /usr/lib/postgresql; mount --bind /bin/false /usr/bin/psql",
+            "the host has no psql",
+        ),
+        (
+            PostgresqlSource(postgresql="ship"),
+            ":",
+            "PostgreSQL on port 5432 has no database ship; it has: postgres, shop, template1",
+        ),
+        (
+            PostgresqlSource(postgresql="shop", port=5499),
+            ":",
+            "PostgreSQL does not run on port 5499: start it",
+        ),
+        (
+            PostgresqlSource(postgresql="shop", user="daemon"),
+            ":",
+            "does not let the system user daemon in",
+        ),
         (PostgresqlSource(postgresql="shop", user="nobody"), ":", "the user nobody may not:"),
         (PostgresqlSource(postgresql="shop", user="nosuch"), ":", "the host has no user nosuch"),
-        (SHOP, "mount -t tmpfs -o size=64k tmpfs /var/lib/trial/saved/dump", "pg_dump of shop: the disk is full (/var/lib/trial/saved/dump has "),
+        (
+            SHOP,
+            "mount -t tmpfs -o size=64k tmpfs /var/lib/trial/saved/dump",
+            "pg_dump of shop: the disk is full (/var/lib/trial/saved/dump has ",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_fails_is_said_in_a_sentence(
     on: Postgresql, source: PostgresqlSource, break_it: str, why: str
 ) -> None:

@@ -234,7 +234,7 @@ async def _backed_up() -> AsyncIterator[dict[str, Any]]:
     proof = "/var/lib/converge/backup/trial/motd/proof"
     tags = "temporal-ops,backup:trial,source:motd,kind:files"
     made = (
-        f"mkdir -p {proof} /srv/motd; echo hello >/srv/motd/motd; export RESTIC_PASSWORD=opensesame;"
+        f"mkdir -p {proof} /srv/motd; echo hello >/srv/motd/motd; export RESTIC_PASSWORD=$(seq -s - 20);"
         f" printf 'format=1\\nkind=files\\nbegan=%s\\n' $(date +%s) >{proof}/about;"
         f" restic -q -r /srv/repo init && restic -q -r /srv/repo backup --host {server.name}"
         f" --tag {tags} /srv/motd {proof}"
@@ -244,7 +244,7 @@ async def _backed_up() -> AsyncIterator[dict[str, Any]]:
         assert done.returncode == 0, done.stderr
         yield {
             "name": "trial",
-            "repository": {"url": "/srv/repo", "password": "exec://echo opensesame"},
+            "repository": {"url": "/srv/repo", "password": "exec://seq -s - 20"},
             "sources": {"motd": {"files": "/srv/motd"}},
             "hosts": [{"lab": server.name, "lab_name": "recording"}],
         }

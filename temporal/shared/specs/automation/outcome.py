@@ -14,8 +14,8 @@ from temporal.shared.specs.automation.rollout import Point
 Ending = Literal[
     "unchanged", "changed", "drifted", "done", "incomplete", "failed", "unreachable", "outdated"
 ]
-"""done: a command ended with 0; whether it changed something is not known. incomplete: it is done but for
-what is named, as a backup without what could not be read. outdated: the host no longer looks as the
+"""done: a command ended with 0; whether it changed something is not known. incomplete: it is done but
+for what is named, as a backup without what could not be read. outdated: the host no longer looks as the
 approved plan had it, and nothing was done there."""
 
 

@@ -154,6 +154,11 @@ class RepositoryStatus(Spec):
     undeclared: tuple[Undeclared, ...] = ()
 
     @property
+    def name(self) -> str:
+        """Which one it is: a folder is one on each host."""
+        return f"{self.by}:{self.url}" if self.url.startswith("/") else self.url
+
+    @property
     def problems(self) -> tuple[str, ...]:
         """What is wrong with it, each in a sentence."""
         found = [f"could not be looked at: {self.because}"] if self.because else []
@@ -334,8 +339,8 @@ class BackupStatus(Spec):
         more = self.total - self.counts.get("protected", 0) - len(worse)
         lines += [f"  ... and {more} more"] if more > 0 else []
         for each in self.repositories:
-            lines += [f"  ! {each.url} {problem}" for problem in each.problems]
-            lines += [f"  ? {each.url}: {one}" for one in each.future]
+            lines += [f"  ! {each.name} {problem}" for problem in each.problems]
+            lines += [f"  ? {each.name}: {one}" for one in each.future]
             if each.undeclared:
                 named = ", ".join(map(str, each.undeclared[:5]))
                 left = len(each.undeclared) - 5
@@ -352,9 +357,9 @@ def status_of(
 ) -> BackupStatus:
     """All that was seen, as one."""
     ordered = sorted(rows, key=worst_first)
-    places = sorted(repositories, key=lambda each: (not each.problems, each.url, each.by))
+    places = sorted(repositories, key=lambda each: (not each.problems, each.name))
     bad = [f"{each.name} {each.state}" for each in ordered if each.late]
-    bad += [f"{each.url} {_kinds(each)}" for each in places if each.problems]
+    bad += [f"{each.name} {_kinds(each)}" for each in places if each.problems]
     digest = hashlib.sha256("\n".join(sorted(bad)).encode()).hexdigest()[:32] if bad else ""
     return BackupStatus(
         name=plan.name,
