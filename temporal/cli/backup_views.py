@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from temporal.cli.common import DONE, FAILED, console, emit, say
 from temporal.cli.tables import Cell, print_table
 from temporal.cli.words import clock, took
+from temporal.shared.amounts import size
 
 if TYPE_CHECKING:
     from temporalio.client import WorkflowHandle
@@ -36,27 +37,12 @@ STYLES = {
 SHOWN = 200
 """Lines of one table for people; --json has all."""
 SENTENCES = 30
+FEW = 5
 
 
 def styled(state: str) -> Cell:
     """A state in its colour."""
     return state, STYLES.get(state, "red")
-
-
-def size(count: int | None) -> str:
-    """Bytes for people; a dash where nobody knows.
-
-    >>> size(None), size(512), size(1536), size(5 * 2**30)
-    ('-', '512 B', '1.5 KiB', '5.0 GiB')
-    """
-    if count is None:
-        return "-"
-    value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} TiB"
 
 
 def ago(when: datetime | None, now: datetime) -> str:
@@ -260,8 +246,14 @@ def show_status(status: BackupStatus, rows: Sequence[Row]) -> None:
     more = status.total - len(status.rows)
     if more > 0:
         print(f"... and {more} more, none of them worse")
+    told = {row.because for row in rows}
+    well = [place for place in status.repositories if not place.problems]
     for place in status.repositories:
-        _show_repository(place, now)
+        # Why a host was not reached stands at its sources.
+        if place in well[:FEW] or (place.problems and place.because not in told):
+            _show_repository(place, now)
+    if len(well) > FEW:
+        print(f"... and {len(well) - FEW} more repositories without problems")
 
 
 def _reasons(rows: Sequence[Row]) -> Iterable[tuple[str, str]]:
@@ -280,7 +272,7 @@ def _show_repository(place: RepositoryStatus, now: datetime) -> None:
     parts += [f"which came to no end ({place.result})"] if place.result == "failed" else []
     parts += [size(place.size)] if place.size is not None else []
     out = console()
-    line = f"{place.url}: {', '.join(parts)}" if not place.because else place.url
+    line = f"{place.name}: {', '.join(parts)}" if not place.because else place.name
     out.print(line, markup=False, soft_wrap=True)
     for problem in place.problems:
         out.print(f"  ! {problem}", style="red", markup=False, soft_wrap=True)

@@ -118,7 +118,7 @@ function alone(   is) {
 }
 function kind_of(was, is,   a, b) {
   split(was, a, " "); split(is, b, " ")
-  if (is_touched() || (a[8] "" != b[8] "" && late(b[8]))) return "changed"
+  if (is_touched() || late(a[8]) || (a[8] "" != b[8] "" && late(b[8]))) return "changed"
   if (a[3] == "f" && b[3] == "f" && a[2] ~ /^--/) return "unread"
   if (a[2] != b[2] || a[3] != b[3] || a[7] != b[7] || a[10] "" != b[10] "") return "corrupt"
   return "metadata"

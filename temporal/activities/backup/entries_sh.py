@@ -39,11 +39,11 @@ whole() { # nothing that was tried failed
 count() { tr -cd '\0' <"$1" | wc -c; }
 without() { grep -azv "$@" || [ $? = 1 ]; } # 1: nothing is left
 manifest_list() { # file: records as in the manifest, but first what a file is known by; sorted by that
-  device= unread=$(printf '%064d' 0 | tr 0 -)
-  [ -z "$xdev" ] || device='%D:'
+  key='%i:%s:%T@:%C@' unread=$(printf '%064d' 0 | tr 0 -)
+  [ -z "$xdev" ] || key=%D:$key
   rest='%m %U %G %s %T@ %p' plain='%m %U %G 0 %T@ %p'
-  set -- "$1" -type f -newerct "@$((looked - 2))" -printf "+$device%i:%s:%T@:%C@ f $rest\0" -o \
-    -type f -printf "$device%i:%s:%T@:%C@ f $rest\0" -o -type d -printf "- - d $plain\0" -o \
+  set -- "$1" -type f -newerct "@$((looked - 2))" -printf "+$key f $rest\0" -o \
+    -type f -printf "$key f $rest\0" -o -type d -printf "- - d $plain\0" -o \
     -type l -printf "- - l $plain//%l\0" -o -type s -o -printf "- - %y $plain\0"
   if [ "$(id -u)" != 0 ]; then # root may read all: it need not be asked for each file
     file=$1; shift

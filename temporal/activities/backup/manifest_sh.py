@@ -11,7 +11,9 @@ a path holds no empty part. Sockets are not there, as restic takes none; nor is 
 
 A file is not read again while its inode, size, mtime and ctime are as they were when it was hashed, as
 restic does not. What was changed within two seconds before we looked may be changed again without a
-trace where time stamps are coarse: such a hash is not kept.
+trace where time stamps are coarse: such a hash is not kept. What was changed between that look and its
+hashing has none: restic may have read it in between, as it may be at work by then. It must not begin
+before $T/listed is there.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ def restic_arguments(source: FilesSource) -> list[str]:
 
 
 def make_call(source: FilesSource) -> str:
-    """sh that writes $W/proof/manifest. Needs $W and LIBRARY; if it fails, it says why.
+    """sh that writes $W/proof/manifest. Needs $W, $T and LIBRARY; if it fails, it says why.
 
     It fails as well where restic would say nothing: a root that is not there, and roots that their own
     patterns leave out.
@@ -77,7 +79,7 @@ manifest_write() {
   done
   mkdir -m 700 -p -- "$work" "$W/cache" || return 1
   looked=$(date +%s) known=
-  manifest_list "$work/list" || return 1
+  manifest_list "$work/list" && : >"$T/listed" || return 1
   [ -s "$work/list" ] || {
     echo "nothing would be backed up: it is all left out by its own patterns"
     tail -n 1 "$work/errors"; return 1; }
@@ -95,13 +97,25 @@ manifest_write() {
 manifest_news() { # hashes what is not known; writes $work/known and the cache
   : >"$work/broken"
   try join -z -t ' ' -v 2 "$known" "$work/list" | without '^- ' >"$work/new" && whole &&
-    manifest_hash "$work/new" "$work/hashes" || return 1
+    manifest_hash "$work/new" "$work/hashes" && manifest_steady "$work/new" "$work/hashes" || return 1
   # Of what was known, only what is there still.
   try join -z -t ' ' -o 0,1.2 "$known" "$work/list" | uniq -z >"$work/old" && whole &&
     in_order -m "$work/old" "$work/hashes" -o "$work/known" &&
     without -e '^+' -e '-$' "$work/known" >"$work/cache" && cksum <"$work/cache" >"$work/sum" &&
     mv -f -- "$work/cache" "$W/cache/hashes" && mv -f -- "$work/sum" "$W/cache/sum"
 }
+manifest_steady() { # records, their hashes: takes those of files that are no more as they were listed
+  : >"$work/broken"
+  try cut -z -d ' ' -f 8- "$1" | each_of sh -c "$MANIFEST_KEYS" sh "@$((looked - 2))" "$key" |
+    in_order -u -o "$work/still" &&
+    try join -z -t ' ' -v 1 "$2" "$work/still" | cut -z -d ' ' -f 1 >"$work/other" && whole || return 1
+  [ -s "$work/other" ] || return 0
+  try join -z -t ' ' "$2" "$work/still" >"$work/steady" && whole &&
+    sed -z "s/$/ $unread/" "$work/other" | in_order -m - "$work/steady" -o "$2"
+}
+MANIFEST_KEYS='
+since=$1 key=$2; shift 2
+find "$@" -maxdepth 0 -type f \( -newerct "$since" -printf "+$key\0" -o -printf "$key\0" \)'
 """
 
 LIBRARY = ENTRIES + _MAKE

@@ -77,7 +77,8 @@ my_tools() {
 }
 my_clean() { env -i PATH="$PATH" LC_ALL=C HOME="$D" "$@"; }
 my() { # the client; nobody else's settings
-  my_clean "$client" --defaults-file="$D/my.cnf" --batch --raw --skip-column-names "$@"
+  my_clean "$client" --defaults-file="$D/my.cnf" --batch --raw --skip-column-names \
+    --init-command='SET SESSION lock_wait_timeout = 60' "$@"
 }
 my_sql() { # database, a file of statements
   { my_session; cat "$2"; } >"$D/run"
@@ -357,8 +358,8 @@ swap_it() {{
   {{ echo 'SET foreign_key_checks = 0;'; cat "$D/drop" "$D/rename"; }} >"$D/swap"
   my_sql '' "$D/swap" >"$D/said" 2>"$D/why" || {{
     # All of them have their old names, and get their triggers again.
-    [ -z "$aside" ] || {{ my -D "$name" <"$D/live.sql" >/dev/null 2>&1; drop "$aside"; }}
-    my -D "$into" <"$D/fresh.sql" >/dev/null 2>&1
+    [ -z "$aside" ] || {{ my --force -D "$name" <"$D/live.sql" >/dev/null 2>&1; drop "$aside"; }}
+    my --force -D "$into" <"$D/fresh.sql" >/dev/null 2>&1
     echo "the restored database is kept as $into"
     my_why "renaming the tables of $name and $into" "$D/why"
   }}

@@ -10,7 +10,8 @@ from urllib.parse import unquote
 from converge.framing import Record
 from temporal.activities.backup import saved
 from temporal.activities.backup.listing import Snapshot
-from temporal.activities.backup.saved import last_line, size, text
+from temporal.activities.backup.saved import last_line, text
+from temporal.shared.amounts import size
 from temporal.shared.progress import Progress
 from temporal.shared.specs.backup.proofs import SHOWN, Chosen
 from temporal.shared.specs.backup.sources import Kind

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from converge.framing import Record
+from temporal.shared.amounts import size
 from temporal.shared.progress import Progress
 from temporal.shared.specs.backup.backup import LISTED, Ending, HostBackup, SourceBackup
 from temporal.shared.specs.backup.sources import KINDS, Source
@@ -137,19 +138,6 @@ _WORKING = {
     "locked": "waiting for who holds the repository",
     "again": "once more, after a failure",
 }
-
-
-def size(count: float) -> str:
-    """Bytes for people.
-
-    >>> size(512), size(1536), size(5 * 2**30)
-    ('512 B', '1.5 KiB', '5.0 GiB')
-    """
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if count < 1024 or unit == "TiB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    raise AssertionError("unreachable")
 
 
 def text(record: Record) -> str:

@@ -162,10 +162,11 @@ save() {{ # name, kind, restic's arguments
 # restic goes through folders by name: where all of it comes before our own folder, the manifest is
 # nearly always there in time; whether it was, restic says.
 beside() {{ # restic's arguments: whether restic may begin before the manifest is there
+  [ "$kind_of" = files ] || return 1
   beside_n=0
-  while [ ! -e "$T/prepared" ] && [ "$beside_n" -lt 15 ]; do
+  while [ ! -e "$T/prepared" ] && {{ [ ! -e "$T/listed" ] || [ "$beside_n" -lt 15 ]; }}; do
     sleep 0.02 || sleep 1; beside_n=$((beside_n + 1)); done
-  [ "$kind_of" = files ] && [ ! -e "$T/prepared" ] || return 1
+  [ ! -e "$T/prepared" ] || return 1
   while [ "$1" != -- ]; do shift; done
   shift
   for beside_path; do
@@ -186,7 +187,7 @@ save_it() {{
   {{ echo "format=1"; echo "kind=$kind_of"; echo "began=$(date +%s)"; echo "off=${{skewed:+$off}}"
   }} >"$W/proof/about" 2>"$T/out" || {{ rec result "$name" space 1; last_words "$T/out"; return 0; }}
   if [ "$kind_of" = files ]; then rec working manifest; else rec working dump; fi
-  rm -f -- "$T/prepared" "$T/taken"
+  rm -f -- "$T/prepared" "$T/listed" "$T/taken"
   ( part prepare; echo "$?" >"$T/prepared.now"; mv -f -- "$T/prepared.now" "$T/prepared" ) &
   preparing=$!
   beside "$@" || wait "$preparing"

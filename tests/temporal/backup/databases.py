@@ -20,13 +20,16 @@ mkdir -p "$T" "$W/proof" "$W/dump" "$X"
 umask 022
 {script}
 part() {{ ( set -eu; "$1" ) 2>&1 </dev/null; }}
-if ! part {function}; then exit 1; fi
+if ! part {function}; then failed=1; fi
+{left}
+exit ${{failed:-0}}
 """
-# What the kinds start bears one of these in its arguments.
-_LEFT = """
-ls -A /run/trial
-ls -d /var/lib/trial/restored/server 2>/dev/null
-ps -eo args= | grep -E '(/run|/var/lib)/trial/|/mnt/|pg_dump|mariadb-dump|redis-cli' | grep -v grep || :
+# Looked at while all that it started is still there, if it did not end that: folders, and processes, by
+# what they bear in their arguments.
+_LEFT = """{
+ls -A $T; ls -d $X/server
+ps -eo args= | grep -E '(/run|/var/lib)/trial/|/mnt/|pg_dump|mariadb-dump|redis-cli' | grep -v grep
+} >/run/trial-left 2>/dev/null
 """
 _SERVICES = "postgresql@*.service mariadb.service redis-server.service"
 _LISTENING = "ss -Hltnx | awk '{ print $1, $4, $5 }' | sort -u"
@@ -68,7 +71,7 @@ class Databases:
         `before`: sh that is run first, in a mount namespace that both have for themselves.
         """
         given = "".join(f"{name}={quote(value)}\n" for name, value in self.variables.items())
-        text = f"{before}\n{given}{_RUN.format(script=script, function=function)}"
+        text = f"{before}\n{given}{_RUN.format(script=script, function=function, left=_LEFT)}"
         done = self.exec("unshare --mount sh -s" if before else "sh -s", text)
         return Ran(done.returncode == 0, done.stdout + done.stderr)
 
@@ -89,7 +92,7 @@ class Databases:
 
     def clear(self) -> None:
         """As before the first one."""
-        self.says("rm -rf /var/lib/trial /run/trial")
+        self.says("rm -rf /var/lib/trial /run/trial /run/trial-left")
 
     def dump(self, script: str) -> str:
         """A fresh dump that must go well; its fingerprint."""
@@ -109,8 +112,8 @@ class Databases:
         return self.says("cat /var/lib/trial/restored/found")
 
     def left(self) -> str:
-        """What is there that nobody should have left."""
-        return self.says(_LEFT)
+        """What the last call has left and should not have."""
+        return self.says("cat /run/trial-left")
 
 
 def lines(fingerprint: str, *kinds: str) -> list[list[str]]:

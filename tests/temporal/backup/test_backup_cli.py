@@ -122,12 +122,13 @@ def test_what_could_not_be_saved_or_done_is_no_success(
 ) -> None:
     server = backup_server("trixie")
     says(server, "rm -rf /srv/cli; mkdir -p /srv/cli/up; echo one >/srv/cli/up/one")
-    file = declared(shell, server)
+    file = declared(shell, server, rollout={"max_failures": 1})
     shell.start("worker", **VARIABLES).says("serves")
     made = shell("backup", "run", file)
     lines = made.out.splitlines()
     assert made.status == FAILED and lines[1].startswith("failed"), made
-    assert "/srv/cli/etc" in lines[1] and lines[2].startswith("saved")
+    assert lines[2].startswith("saved")
+    assert lines[3].startswith(f"! {server.name}/etc: ") and "/srv/cli/etc" in lines[3]
     asked = shell("backup", "run", file, "--json")
     assert asked.status == FAILED and asked.json["results"][0]["sources"][0]["source"] in (
         "up",

@@ -58,6 +58,24 @@ def test_fits_not(pattern: tuple[str, ...]) -> None:
         assert not re.fullmatch(regex(parse(pattern[0])), path.encode(), re.DOTALL), path
 
 
+@pytest.mark.parametrize(
+    ("pattern", "name", "fits"),
+    [
+        # A byte that begins a character and is followed by none that goes on with it is one by itself.
+        ("?*", b"\xe9!", True),
+        ("?b", b"\xe9b", True),
+        ("??", b"\xe9\xe9", True),
+        ("??", b"\xc3\xa9", False),
+        ("[^a]", b"\xe9", True),
+        ("[a-z]", b"\xe9", False),
+        ("[é-ö]", b"\xc3\xb0", True),
+        ("[é-ö]", b"\xc3\xb7", False),
+    ],
+)
+def test_bytes_that_are_no_text_are_characters(pattern: str, name: bytes, fits: bool) -> None:
+    assert bool(re.fullmatch(regex(parse(pattern)), b"/" + name, re.DOTALL)) is fits
+
+
 def test_what_is_taken_back_is_not_left_out() -> None:
     assert expression([]) is None
     assert expression(["!a"]) is None, "nothing was left out before"

@@ -153,7 +153,7 @@ async def test_sizes_are_told_where_restic_does_and_damage_where_a_check_found_i
     [row], [where] = found.rows, found.repositories
     assert failed and row.state == "wrong" and "is damaged" in row.because
     assert where.damaged == ("1/1",) and where.hits == 1 and where.packs[0] == pack[-64:][:8]
-    assert measured()["repository_check_ok", "trial", "/srv/sized"] == 0
+    assert measured()["repository_check_ok", "trial", f"{server.name}:/srv/sized"] == 0
 
 
 @aio

@@ -119,7 +119,7 @@ def test_one_changed_byte_in_the_restored_dump_is_found(on: Mariadb) -> None:
     fingerprint = on.dump(dump_script(SHOP))
     on.restore()
     dump = "/var/lib/trial/restored/dump/database.sql"
-    on.says(f"LC_ALL=C sed -i 's/item.t77.n/item\\\\t78\\\\n/' {dump}")
+    on.says(rf"LC_ALL=C sed -i 's/item.77.nline/item\t78\\nline/' {dump}")
     on.says(f"! cmp -s {dump} /var/lib/trial/saved/dump/database.sql")
     found = on.prove(prove_script(SHOP))
     differ = set(found.splitlines()) ^ set(fingerprint.splitlines())
@@ -194,7 +194,7 @@ def test_a_swap_that_fails_leaves_all_as_it_was(on: Mariadb) -> None:
     on.restore()
     hold = "LOCK TABLES orders READ;"
     script = load_script(SHOP, "shop_new", swap=True)
-    script = script.replace("lock_wait_timeout = 60", "lock_wait_timeout = 1")
+    script = script.replace("lock_wait_timeout = 60", "lock_wait_timeout = 2")
     # It holds the table as long as it gets no end of its input.
     with on.meanwhile(f"{{ echo '{hold}'; sleep 600; }} | mariadb -n shop"):
         on.says(

@@ -35,9 +35,9 @@ def server(backup_lab: Lab) -> Iterator[Machine]:
     backup_lab.down([fresh.name])
 
 
-def begun(shell: Shell, server: Machine, run: str, **more: Any) -> Running:
+def begun(shell: Shell, server: Machine, run: str, limit: int = SLOWLY, **more: Any) -> Running:
     """A backup that has begun to write to the repository."""
-    repository = local("/srv/repo", upload_limit=SLOWLY)
+    repository = local("/srv/repo", upload_limit=limit)
     source = {"files": "/srv/data", "after": "echo after >>/srv/told"}
     value = {"name": "trial", "repository": repository, "sources": {"data": source}, **more}
     path: Path = shell.folder / "backup.yml"
@@ -101,7 +101,7 @@ def test_a_cancelled_one_ends_restic_gently_and_still_runs_what_comes_after(
     server: Machine,
 ) -> None:
     worker(shell)
-    running = begun(shell, server, "cancelled")
+    running = begun(shell, server, "cancelled", limit=3_000)
     arguments = says(server, "cat /proc/$(pgrep -xo restic)/cmdline | tr '\\0' ' '")
     assert "backup" in arguments and PASSWORD not in arguments
     assert shell("runs", "cancel", "cancelled").status == DONE

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from temporal.shared.amounts import size
 from temporal.shared.specs.automation.hosts import Spec
 from temporal.shared.specs.automation.outcome import HostOutcome
 
@@ -192,7 +193,7 @@ class Maintained(Spec):
         if self.because:
             return HostOutcome(host=self.host, ending="failed", because=self.because)
         done = [f"forgot {self.forgotten} snapshots"] if self.forgotten else []
-        done += [f"freed {self.freed} bytes"] if self.freed else []
+        done += [f"freed {size(self.freed)}"] if self.freed else []
         done += [f"checked {each.part}: {each.result}" for each in self.checks]
         wrong = [chosen.refused] if chosen.refused else []
         wrong += [*self.problems, *(each.reason for each in self.checks if each.result != "ok")]

@@ -346,7 +346,7 @@ class BackupStatus(Spec):
                 left = len(each.undeclared) - 5
                 named += f" and {left} more" if left > 0 else ""
                 lines.append(
-                    f"  ? {each.url} also has snapshots that the spec does not name: {named}"
+                    f"  ? {each.name} also has snapshots that the spec does not name: {named}"
                 )
         lines += [f"  ? not notified: {each}" for each in self.untold]
         return "\n".join([*lines, *([self.summary] if len(lines) > SCREEN else [])])
