@@ -91,7 +91,7 @@ redis_why() { # what was done, what was said
     *NOAUTH*) db_oops "$1: Redis on $where asks for a password: give the source one" ;;
     *NOPERM*) db_oops "$1: the user of Redis may not: $(db_first "$2")" ;;
     *LOADING*) db_oops "$1: Redis on $where is still loading its data" ;;
-    *"No space left"*|*"rror writing data to disk"*) db_oops "$1: the disk is full ($(db_room "$db_data"))" ;;
+    *"No space left"*|*"rror writing data to"*) db_oops "$1: the disk is full ($(db_room "$db_data"))" ;;
     *) db_oops "$1 failed: $(db_first "$2")" ;;
   esac
 }
