@@ -93,7 +93,7 @@ while [ "$n" -lt "$N" ]; do
   if alive "$n" && [ "${pid:-0}" != 0 ]; then
     # GNU tail wakes on writes and ends with the unit, but looks now and then where the file system tells
     # nobody of writes (overlays); others get a plain loop.
-    tail -c +1 -f -s 0.05 --pid="$pid" -- "$D/journal.$n" 2>/dev/null && continue
+    tail -c +1 -f -s 0.02 --pid="$pid" -- "$D/journal.$n" 2>/dev/null && continue
   fi
   at=1
   while :; do

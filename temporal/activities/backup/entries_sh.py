@@ -94,8 +94,8 @@ digest() { # names; prints a hash and a name a line
   if [ "$by" = openssl ]; then each_of openssl dgst -sha256 -r
   else each_of sha256sum -z -- | on_lines; fi
 }
-each_of() { # 123: some of them could not be read
-  xargs -0 -r -s 500000 "$@" 2>/dev/null || [ $? = 123 ] || echo "$1" >>"$work/broken"
+each_of() { # 123: some of them could not be read. restic, which is at work meanwhile, goes first.
+  xargs -0 -r -s 500000 nice -n 10 "$@" 2>/dev/null || [ $? = 123 ] || echo "$1" >>"$work/broken"
 }
 # As openssl and sha256sum do it: one with a line end in it begins with a backslash.
 on_lines() { sed -z '/\n/{s//\\n/g; s/^/\\/}' | tr '\0' '\n'; }

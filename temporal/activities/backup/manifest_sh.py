@@ -79,7 +79,7 @@ manifest_write() {
   done
   mkdir -m 700 -p -- "$work" "$W/cache" || return 1
   looked=$(date +%s) known=
-  manifest_list "$work/list" && : >"$T/listed" || return 1
+  manifest_list "$work/list" || return 1
   [ -s "$work/list" ] || {
     echo "nothing would be backed up: it is all left out by its own patterns"
     tail -n 1 "$work/errors"; return 1; }
@@ -89,6 +89,7 @@ manifest_write() {
   [ -z "$known" ] || manifest_join "$known" "$work/list" "$work/manifest" || return 1
   # A record without a hash before it: its file is new, or was changed.
   if [ -z "$known" ] || grep -azq -m 1 '^f ' "$work/manifest"; then
+    : >"$T/listed" # from here on it may take long
     known=${known:-/dev/null}
     manifest_news && manifest_join "$work/known" "$work/list" "$work/manifest" || return 1
   fi

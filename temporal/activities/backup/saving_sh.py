@@ -163,9 +163,7 @@ save() {{ # name, kind, restic's arguments
 # nearly always there in time; whether it was, restic says.
 beside() {{ # restic's arguments: whether restic may begin before the manifest is there
   [ "$kind_of" = files ] || return 1
-  beside_n=0
-  while [ ! -e "$T/prepared" ] && {{ [ ! -e "$T/listed" ] || [ "$beside_n" -lt 15 ]; }}; do
-    sleep 0.02 || sleep 1; beside_n=$((beside_n + 1)); done
+  while [ ! -e "$T/prepared" ] && [ ! -e "$T/listed" ]; do sleep 0.01 || sleep 1; done
   [ ! -e "$T/prepared" ] || return 1
   while [ "$1" != -- ]; do shift; done
   shift

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 from typing import Any
 
@@ -14,7 +15,7 @@ from lab import LabError
 from lab.testing import FreshServer
 from temporal.cli.common import DONE
 from tests.temporal.automation.patchable import Patchable, prepare
-from tests.temporal.automation.test_endurance import until_slowly
+from tests.temporal.automation.test_endurance import raw_history, until_slowly
 from tests.temporal.cli.support import Running, Shell, until
 
 pytestmark = pytest.mark.lab
@@ -96,8 +97,12 @@ def test_a_worker_killed_while_a_host_reboots(shell: Shell, server: Patchable) -
     # The host comes back while nobody is there to see it go.
     server.says("touch /root/go")
     until_slowly(lambda: booted(server))
-    taken_over(shell)
+    # The next try may have ended before anyone could see it under way: the history keeps it.
+    shell.start("worker").says("serves")
+    until_slowly(lambda: run.process.poll() is not None)
     done_once(server, run)
+    attempts = re.findall(r'"attempt": ?(\d+)', raw_history(shell, "patch", server.place["lab"]))
+    assert attempts.count("2") == 1, "another try was made, and one"
 
 
 def test_a_worker_killed_while_a_host_is_away(shell: Shell, server: Patchable) -> None:
