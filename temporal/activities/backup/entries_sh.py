@@ -1,5 +1,5 @@
-"""The entries of a files source and their hashes, as sh: what making a manifest needs, and comparing one.
-Pure.
+"""The entries of a files source and their hashes, as sh: what making a manifest needs, and comparing
+one. Pure.
 
 Needs $work, a folder of its own on disk; $ours, the state folder, which is left out; $looked, the time;
 $xdev; and what `finder` defines. No list is held in memory: sort and join go through files in $work.

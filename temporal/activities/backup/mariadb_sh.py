@@ -1,9 +1,10 @@
 """Dump, prove and load a MariaDB or MySQL database, as sh. Pure.
 
-One session takes the global read lock, begins the snapshot that it will read the fingerprint in, and waits
-until mariadb-dump says that it reads the first table: then that has begun its own snapshot, of the same
-moment, and the lock is given back. Where there are tables that know no snapshot (MyISAM, Aria, MEMORY) it
-is kept until the end, and nobody writes to any database of the server meanwhile. Sequences stand outside of snapshots: their line is what the dump says.
+One session takes the global read lock, begins the snapshot that it will read the fingerprint in, and
+waits until mariadb-dump says that it reads the first table: then that has begun its own snapshot, of the
+same moment, and the lock is given back. Where there are tables that know no snapshot (MyISAM, Aria,
+MEMORY) it is kept until the end, and nobody writes to any database of the server meanwhile. Sequences
+stand outside of snapshots: their line is what the dump says.
 
 Databases cannot be renamed. To swap, all tables are, in one statement: the live ones into a database of
 another name, the loaded ones into that of the live ones. Triggers bar that: they are dropped just before
@@ -129,10 +130,11 @@ my_found() { # database, a file: its fingerprint, sequences as they are
   sort -o "$2" "$2"
 }
 my_make() { # database, a fingerprint: makes it as that one was
-  charset=$(sed -n 's/^database\tcharset \([A-Za-z0-9_]*\)\t.*/\1/p' "$2")
-  collation=$(sed -n 's/^database\t.*\tcollation \([A-Za-z0-9_]*\)$/\1/p' "$2")
-  made="CHARACTER SET $charset COLLATE $collation"
-  [ -n "$charset" ] && my -e "CREATE DATABASE \`$1\` $made"
+  my -e "CREATE DATABASE \`$1\` $(my_charset "$2")"
+}
+my_charset() { # a fingerprint
+  sed -n 's/^database\tcharset \([A-Za-z0-9_]*\)\tcollation \([A-Za-z0-9_]*\)$/\1 \2/p' "$1" |
+    sed 's/\(.*\) \(.*\)/CHARACTER SET \1 COLLATE \2/'
 }
 my_whole() { tail -n 1 "$1" 2>/dev/null | grep -q '^-- Dump completed'; }
 """ + "\n".join(
@@ -161,11 +163,14 @@ my_why() { # what was done, what was said
     *"No space left"*|*"rrcode: 28"*|*"rrno: 28"*|*"errno 28"*|*"is full"*)
       db_oops "$1: the disk is full ($(db_room "$db_data" /var/lib/mysql))" ;;
     *"Can't connect to"*)
-      db_oops "MariaDB does not run at ${socket:-its usual socket}: start it (systemctl status mariadb says more)" ;;
-    *"gone away"*|*"Lost connection"*|*"shutdown in progress"*) db_oops "$1: MariaDB went down: $(my_first "$2")" ;;
+      db_oops "MariaDB does not run at ${socket:-its usual socket}: start it" \
+        "(systemctl status mariadb says more)" ;;
+    *"gone away"*|*"Lost connection"*|*"shutdown in progress"*)
+      db_oops "$1: MariaDB went down: $(my_first "$2")" ;;
     *"Unknown database"*)
       db_oops "MariaDB has no database $name; it has: $(my -e 'SHOW DATABASES' 2>/dev/null |
-        grep -vx 'information_schema\|performance_schema\|mysql\|sys' | paste -s -d , - | sed 's/,/, /g')" ;;
+        grep -vxE 'information_schema|performance_schema|mysql|sys' | paste -s -d , - |
+        sed 's/,/, /g')" ;;
     *"Access denied for user"*"to database"*|*"command denied"*|*"ou need"*"privilege"*)
       db_oops "$1: the database user $user may not: $(my_first "$2")" ;;
     *"Access denied"*) db_oops "MariaDB does not let the database user $user in: $(my_first "$2")" ;;
@@ -226,10 +231,12 @@ dump_it() {{
   my_fingerprint "$D/found" || my_why "reading $name" "$D/err"
   my_close || my_why "reading $name" "$D/err"
   count=$(my -D "$name" -e "SELECT COUNT(*) FROM information_schema.tables
-    WHERE table_schema = DATABASE() AND table_type = 'SEQUENCE'" 2>"$D/err") || my_why "reading $name" "$D/err"
+    WHERE table_schema = DATABASE() AND table_type = 'SEQUENCE'" 2>"$D/err") ||
+    my_why "reading $name" "$D/err"
   if [ "$count" != 0 ]; then
     my_values "$W/{DUMP}" >"$D/values"
-    [ "$(wc -l <"$D/values")" = "$count" ] || db_oops "$name has $count sequences, and the dump $(wc -l <"$D/values")"
+    [ "$(wc -l <"$D/values")" = "$count" ] ||
+      db_oops "$name has $count sequences, and the dump $(wc -l <"$D/values")"
     cat "$D/values" >>"$D/found"
   fi
   sort <"$D/found" >"$W/proof/fingerprint" 2>"$D/err" || my_why "writing the fingerprint" "$D/err"
@@ -238,7 +245,8 @@ my_values() {{ # a dump: what it sets its sequences to
   awk '
     /^-- Sequence structure for/ {{ armed = 1 }}
     armed && /^(DO|SELECT) SETVAL\(`/ {{ text = ""; on = 1; armed = 0 }}
-    on {{ line = $0; gsub(/\\/, "\\\\", line); gsub(/\t/, "\\t", line); text = text (text == "" ? "" : "\\n") line }}
+    on {{ line = $0; gsub(/\\/, "\\\\", line); gsub(/\t/, "\\t", line)
+      text = text (text == "" ? "" : "\\n") line }}
     on && /, -?[0-9]+, [01]\);$/ {{ on = 0
       sub(/^(DO|SELECT) SETVAL\(`/, "", text); sub(/, [01]\);$/, "", text)
       value = text; sub(/^.*, /, "", value); sub(/`, -?[0-9]+$/, "", text); gsub(/``/, "`", text)
@@ -287,7 +295,8 @@ until my -e 'SELECT 1' >"$D/said" 2>&1; do
   sleep 0.1
 done
 my_make "$name" proof/fingerprint >"$D/said" 2>"$D/why" || scratch_why "making the database" "$D/why"
-my -D "$name" --max-allowed-packet=1G <{DUMP} >"$D/said" 2>"$D/why" || scratch_why "loading the dump" "$D/why"
+my -D "$name" --max-allowed-packet=1G <{DUMP} >"$D/said" 2>"$D/why" ||
+  scratch_why "loading the dump" "$D/why"
 my_found "$name" "$D/found" || scratch_why "reading what was loaded" "$D/err"
 cat "$D/found" >"$X/found"
 """
@@ -307,7 +316,8 @@ load_it() {{
   [ -s "$X/{DUMP}" ] || db_oops "the snapshot holds no dump of MariaDB"
   my_whole "$X/{DUMP}" || db_oops "the dump ends before its end"
   ! has "$into" || db_oops "the database $into is there already: choose another name, or drop it first"
-  my_make "$into" "$X/proof/fingerprint" >"$D/said" 2>"$D/why" || my_why "making the database $into" "$D/why"
+  my_make "$into" "$X/proof/fingerprint" >"$D/said" 2>"$D/why" ||
+    my_why "making the database $into" "$D/why"
   part_of no | my -D "$into" --max-allowed-packet=1G >"$D/said" 2>"$D/why" ||
     {{ drop "$into"; my_why "loading the dump into $into" "$D/why"; }}
   same "$into" 'event' || {{ drop "$into"
@@ -319,7 +329,7 @@ drop() {{ my -e "DROP DATABASE \`$1\`" >/dev/null 2>&1 || :; }}
 part_of() {{ # yes: only the events in the dump; no: all else
   awk -v only="$1" '
     /^-- Dumping events for database / {{ events = 1 }}
-    /^-- Dumping routines for database |^-- Final view structure for view |^-- Dump completed/ {{ events = 0 }}
+    /^-- Dumping routines for database |^-- Final view structure |^-- Dump completed/ {{ events = 0 }}
     (only == "yes") == (events == 1)' "$X/{DUMP}"
 }}
 same() {{ # database, a kind of line that is left out, or nothing: whether it is as the fingerprint says
@@ -347,10 +357,12 @@ swap_it() {{
     aside=$(printf '%.39s' "$name")_before_$(date -u +%Y%m%dT%H%M%SZ)
     programs "$name" "$D/live.sql" 2>"$D/why" || my_why "reading $name" "$D/why"
     made=$(my -D "$name" -e "SELECT CONCAT('CHARACTER SET ', @@character_set_database, ' COLLATE ',
-      @@collation_database)" 2>"$D/why") && my -e "CREATE DATABASE \`$aside\` $made" >"$D/said" 2>"$D/why" ||
+      @@collation_database)" 2>"$D/why") &&
+      my -e "CREATE DATABASE \`$aside\` $made" >"$D/said" 2>"$D/why" ||
       my_why "making the database $aside" "$D/why"
   else
-    my_make "$name" "$X/proof/fingerprint" >"$D/said" 2>"$D/why" || my_why "making the database $name" "$D/why"
+    my_make "$name" "$X/proof/fingerprint" >"$D/said" 2>"$D/why" ||
+      my_why "making the database $name" "$D/why"
   fi
   # Triggers are there or not there for both; the names change in one statement.
   names my_drop_triggers >"$D/drop" 2>"$D/why" && names my_rename >"$D/rename" 2>"$D/why" ||
@@ -367,13 +379,13 @@ swap_it() {{
     my_why "removing the old views and routines of $name" "$D/why"
   [ -z "$aside" ] || my -D "$aside" <"$D/live.sql" >"$D/said" 2>"$D/why" ||
     echo "views, routines or triggers of $aside could not be made: $(my_first "$D/why")"
-  charset=$(sed -n 's/^database\tcharset \([A-Za-z0-9_]*\)\tcollation \([A-Za-z0-9_]*\)$/CHARACTER SET \1 COLLATE \2/p' \
-    "$X/proof/fingerprint")
+  charset=$(my_charset "$X/proof/fingerprint")
   part_of yes >"$D/events"
   {{ my -e "ALTER DATABASE \`$name\` $charset" && my -D "$name" <"$D/fresh.sql" &&
-    my -D "$name" <"$D/events"; }} >"$D/said" 2>"$D/why" || my_why "making views, routines and events of $name" "$D/why"
+    my -D "$name" <"$D/events"; }} >"$D/said" 2>"$D/why" ||
+    my_why "making views, routines and events of $name" "$D/why"
   drop "$into"
-  same "$name" '' || echo "$name was written to since, or is not as it was backed up: look at the lines above"
+  same "$name" '' || echo "as said above, $name was written to since, or is not as it was backed up"
   echo "$name is the restored one now${{aside:+; the one before it is kept as $aside}}"
 }}
 """

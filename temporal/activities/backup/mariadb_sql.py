@@ -33,9 +33,11 @@ _TABLE = "CONCAT('`', REPLACE(t.table_name, '`', '``'), '`')"
 # What is written as digits stays so, all else as the bytes that it is: no character set is between. Of
 # what is long its own checksum, for a row has to fit into a packet.
 _VALUE = (
-    "IF(c.data_type IN ('tinyint', 'smallint', 'mediumint', 'int', 'bigint', 'decimal', 'float', 'double',"
+    "IF(c.data_type IN ('tinyint', 'smallint', 'mediumint', 'int', 'bigint', 'decimal', 'float'"
+    ", 'double',"
     f" 'date', 'time', 'datetime', 'timestamp', 'year'), {_QUOTED},"
-    f" CONCAT('IF(LENGTH(', {_QUOTED}, ') > 32768, CONCAT(''sha256:'', SHA2(', {_QUOTED}, ', 256)), HEX(', {_QUOTED}, '))'))"
+    f" CONCAT('IF(LENGTH(', {_QUOTED}, ') > 32768, CONCAT(''sha256:'', SHA2(', {_QUOTED}, ', 256)),"
+    f" HEX(', {_QUOTED}, '))'))"
 )
 
 _HISTORY = "t.table_type = 'SYSTEM VERSIONED'"
@@ -64,8 +66,8 @@ FROM (
     CONCAT(GROUP_CONCAT('IFNULL(', {_VALUE}, ', ''NULL'')' ORDER BY c.ordinal_position SEPARATOR ', '),
       IF({_IMPLICIT}, ', row_start, row_end', '')) AS whole,
     GROUP_CONCAT(c.column_name, ' ', c.column_type ORDER BY c.ordinal_position SEPARATOR ', ') AS said,
-    (SELECT GROUP_CONCAT('`', REPLACE(s.column_name, '`', '``'), '`' ORDER BY s.seq_in_index SEPARATOR ', ')
-      FROM information_schema.statistics s
+    (SELECT GROUP_CONCAT('`', REPLACE(s.column_name, '`', '``'), '`' ORDER BY s.seq_in_index
+        SEPARATOR ', ') FROM information_schema.statistics s
       WHERE s.{_OURS} AND s.table_name = t.table_name AND s.index_name = 'PRIMARY') AS keys_
   FROM information_schema.tables t JOIN information_schema.columns c
     ON c.table_schema = t.table_schema AND c.table_name = t.table_name
@@ -82,23 +84,27 @@ SELECT CONCAT({_escaped("t.table_name")}, '\t', REPLACE(REPLACE(REPLACE(REPLACE(
 FROM information_schema.tables t WHERE t.{_OURS} AND t.table_type = 'SEQUENCE';
 """
 
-# Names rather than texts: what a dump holds of triggers, events and routines is not the same to the byte.
+# Names rather than texts: of triggers, events and routines a dump does not keep every byte.
+_CHARSET = "CONCAT('charset ', default_character_set_name)"
+_COLLATION = "CONCAT('collation ', default_collation_name)"
+_WHEN = "CONCAT(action_timing, ' ', event_manipulation)"
+_COLUMN = "CONCAT(table_name, '.', column_name)"
 OBJECTS = rf"""
-SELECT {_line("'database'", "CONCAT('charset ', default_character_set_name)", "CONCAT('collation ', default_collation_name)")}
+SELECT {_line("'database'", _CHARSET, _COLLATION)}
 FROM information_schema.schemata WHERE schema_name = DATABASE();
 SELECT {_line("'view'", "table_name")} FROM information_schema.views WHERE {_OURS};
 SELECT {_line("'elsewhere'", "table_name", "engine")} FROM information_schema.tables
 WHERE {_OURS} AND engine IN ({ELSEWHERE});
 SELECT {_line("LOWER(routine_type)", "routine_name")} FROM information_schema.routines
 WHERE routine_schema = DATABASE();
-SELECT {_line("'trigger'", "event_object_table", "trigger_name", "CONCAT(action_timing, ' ', event_manipulation)")}
+SELECT {_line("'trigger'", "event_object_table", "trigger_name", _WHEN)}
 FROM information_schema.triggers WHERE trigger_schema = DATABASE();
 SELECT {_line("'event'", "event_name")} FROM information_schema.events WHERE event_schema = DATABASE();
 SELECT DISTINCT {_line("'index'", "table_name", "index_name", "IF(non_unique, '', 'unique')")}
 FROM information_schema.statistics WHERE {_OURS};
 SELECT {_line("'constraint'", "table_name", "constraint_name", "LOWER(constraint_type)")}
 FROM information_schema.table_constraints WHERE {_OURS} AND constraint_type IN ('FOREIGN KEY', 'CHECK');
-SELECT {_line("'rounded'", "CONCAT(table_name, '.', column_name)", "'a dump keeps six digits of a float'")}
+SELECT {_line("'rounded'", _COLUMN, "'a dump keeps six digits of a float'")}
 FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name)
 WHERE {_OURS} AND data_type = 'float' AND table_type <> 'VIEW';
 """
@@ -124,8 +130,9 @@ SELECT CONCAT('DROP TRIGGER `', trigger_schema, '`.`', REPLACE(trigger_name, '`'
 FROM information_schema.triggers WHERE trigger_schema IN (@live, @fresh);
 """
 RENAME = r"""
-SELECT CONCAT('RENAME TABLE ', GROUP_CONCAT('`', table_schema, '`.`', REPLACE(table_name, '`', '``'), '` TO `',
-  IF(table_schema = @live, @aside, @live), '`.`', REPLACE(table_name, '`', '``'), '`'
+SELECT CONCAT('RENAME TABLE ', GROUP_CONCAT('`', table_schema, '`.`',
+  REPLACE(table_name, '`', '``'), '` TO `', IF(table_schema = @live, @aside, @live), '`.`',
+  REPLACE(table_name, '`', '``'), '`'
   ORDER BY table_schema <> @live SEPARATOR ', '), ';')
 FROM information_schema.tables WHERE table_schema IN (@live, @fresh) AND table_type <> 'VIEW'
 HAVING COUNT(*) > 0;
@@ -135,7 +142,7 @@ SELECT CONCAT('DROP VIEW `', table_schema, '`.`', REPLACE(table_name, '`', '``')
 FROM information_schema.views WHERE table_schema = @live;
 SELECT CONCAT('DROP ', routine_type, ' `', routine_schema, '`.`', REPLACE(routine_name, '`', '``'), '`;')
 FROM information_schema.routines WHERE routine_schema = @live;
-SELECT CONCAT('ALTER EVENT `', event_schema, '`.`', REPLACE(event_name, '`', '``'), '` RENAME TO `', @aside,
-  '`.`', REPLACE(event_name, '`', '``'), '` DISABLE;')
+SELECT CONCAT('ALTER EVENT `', event_schema, '`.`', REPLACE(event_name, '`', '``'), '` RENAME TO `',
+  @aside, '`.`', REPLACE(event_name, '`', '``'), '` DISABLE;')
 FROM information_schema.events WHERE event_schema = @live;
 """

@@ -43,7 +43,8 @@ def load_script(source: PostgresqlSource, into: str, swap: bool) -> str:
 
 
 def _live(source: PostgresqlSource) -> str:
-    return f"name={quote(source.postgresql)} user={quote(source.user)} port={source.port or PORT}\n{_LIVE}"
+    place = f"user={quote(source.user)} port={source.port or PORT}"
+    return f"name={quote(source.postgresql)} {place}\n{_LIVE}"
 
 
 _LIBRARY = r"""
@@ -54,7 +55,8 @@ pg_bin() { # major version, program, package: sets B to the oldest that is no ol
   do
     [ -x "$pg_dir/$2" ] || continue
     pg_version=$("$pg_dir/$2" --version | sed 's/^[^0-9]*\([0-9]*\).*/\1/')
-    [ "${pg_version:-0}" -ge "$1" ] || continue
+    pg_version=${pg_version:-0}
+    [ "$pg_version" -ge "$1" ] || continue
     [ -z "$B" ] || if [ "$1" = 0 ]; then [ "$pg_version" -gt "$pg_best" ]
       else [ "$pg_version" -lt "$pg_best" ]; fi || continue
     B=$pg_dir pg_best=$pg_version
@@ -74,14 +76,16 @@ pg_fingerprint() { # database, snapshot or nothing, a file for it. What was said
   [ -z "$2" ] || pg_snapshot="SET TRANSACTION SNAPSHOT '$2';"
   { pg_settings; printf '%s\n' "$pg_snapshot"; pg_tables; } >"$D/ask"
   pg_sql -d "$1" <"$D/ask" >"$D/tables" 2>"$D/err" || return 1
-  { pg_settings; printf '%s\n' "$pg_snapshot"; pg_objects; cat "$D/tables"; printf '%s\n' '\echo .'; } >"$D/ask"
+  { pg_settings; printf '%s\n' "$pg_snapshot"; pg_objects; cat "$D/tables"
+    printf '%s\n' '\echo .'; } >"$D/ask"
   pg_sql -d "$1" <"$D/ask" >"$D/answer" 2>"$D/err" || return 1
   # Of a table: its name, what sha256sum says, the number of rows.
   awk -F '\t' '
     /^\+/ { kind = substr($1, 2); name = $2; more = $3; getline; hash = $0; getline
       if (hash !~ /^[0-9a-f]+  -$/ || $0 !~ /^#[0-9]+$/) exit 1
       sub(/ .*/, "", hash)
-      print kind "\t" name "\trows\t" substr($0, 2) "\tsha256\t" hash (more == "" ? "" : "\t" more); next }
+      print kind "\t" name "\trows\t" substr($0, 2) "\tsha256\t" hash (more == "" ? "" : "\t" more)
+      next }
     /^\.$/ { whole = 1; exit } { print } END { exit !whole }' <"$D/answer" >"$D/lines" ||
     { echo "psql's answer was not whole" >"$D/err"; return 1; }
   sort <"$D/lines" >"$3" 2>"$D/err"
@@ -114,7 +118,8 @@ pg_why() { # what was done, what was said: one sentence
     *"No space left on device"*|*"wrote only"*)
       db_oops "$1: the disk is full ($(db_room "$db_data" /var/lib/postgresql))" ;;
     *"Is the server running"*|*"Connection refused"*)
-      db_oops "PostgreSQL does not run on port $port: start it (systemctl status postgresql says more)" ;;
+      db_oops "PostgreSQL does not run on port $port: start it" \
+        "(systemctl status postgresql says more)" ;;
     *"the database system is"*|*"server closed the connection"*|*"terminating connection"*)
       db_oops "$1: PostgreSQL on port $port went down or is not up yet: $(db_first "$2")" ;;
     *"database \"$name\" does not exist"*)
@@ -183,7 +188,8 @@ dump_it() {{
   pg_fingerprint "$name" "$snapshot" "$D/all" || pg_why "reading $name" "$D/err"
   exec 5>&- 6<&-
   wait "$holder" || pg_why "holding the snapshot of $name" "$D/held"
-  pg_sequences "$W/{DUMP}" "$D/set" 2>"$D/err" || db_oops "the dump of $name cannot be read: $(db_first "$D/err")"
+  pg_sequences "$W/{DUMP}" "$D/set" 2>"$D/err" ||
+    db_oops "the dump of $name cannot be read: $(db_first "$D/err")"
   {{ grep -v '^sequence[[:blank:]]' "$D/all" || :; cat "$D/set"; }} >"$D/lines"
   sort <"$D/lines" >"$W/proof/fingerprint" 2>"$D/err" || pg_why "writing the fingerprint" "$D/err"
   tables=$(grep -c '^table[[:blank:]]' "$W/proof/fingerprint" || :)
@@ -203,13 +209,15 @@ db_stop() {{ db_as "$db_user" "$B/pg_ctl" -D "$P/data" stop -m immediate; }}
 scratch_why() {{
   case $(cat "$2" "$P/log" 2>/dev/null) in
     *"No space left on device"*|*"wrote only"*) db_oops "$1: the disk is full ($(db_room "$P"))" ;;
-    *"invalid locale name"*|*"invalid LC_COLLATE"*) db_oops "$1: the host lacks a locale: $(db_first "$2")" ;;
+    *"invalid locale name"*|*"invalid LC_COLLATE"*)
+      db_oops "$1: the host lacks a locale: $(db_first "$2")" ;;
     *) db_oops "$1 failed: $(db_first "$2")" ;;
   esac
 }}
 [ -s {DUMP} ] || db_oops "the snapshot holds no dump of PostgreSQL"
 pg_bin 0 pg_restore postgresql
-"$B/pg_restore" -l {DUMP} >"$D/list" 2>"$D/err" || db_oops "the dump cannot be read: $(db_first "$D/err")"
+"$B/pg_restore" -l {DUMP} >"$D/list" 2>"$D/err" ||
+  db_oops "the dump cannot be read: $(db_first "$D/err")"
 major=$(sed -n 's/^; *Dumped from database version: \([0-9]*\).*/\1/p' "$D/list")
 pg_bin "$major" initdb postgresql
 name=$(sed -n 's/^; *dbname: //p' "$D/list")

@@ -123,6 +123,7 @@ _CONSTRAINT = (
     "CASE o.contype WHEN 'p' THEN 'primary key' WHEN 'u' THEN 'unique' WHEN 'f' THEN 'foreign key'"
     " WHEN 'c' THEN 'check' WHEN 'x' THEN 'exclude' END"
 )
+_ENCODING = "'encoding ' || getdatabaseencoding()"
 _ARGUMENTS = "pg_get_function_identity_arguments(p.oid)"
 _FUNCTION = f"format('%I.%I(%s)', n.nspname, p.proname, {_ARGUMENTS})"
 _SOURCE = "encode(sha256(convert_to(coalesce(p.prosrc, ''), getdatabaseencoding())), 'hex')"
@@ -135,7 +136,7 @@ _ON_TABLE = "JOIN pg_class c ON c.oid = {on} JOIN pg_namespace n ON n.oid = c.re
 # Names rather than definitions: the server writes those anew, and not always in the same words. What a
 # partition has from its parent is named anew with it.
 OBJECTS = rf"""
-SELECT {_line("'database'", "'encoding ' || getdatabaseencoding()", "'collate ' || datcollate", "'ctype ' || datctype")}
+SELECT {_line("'database'", _ENCODING, "'collate ' || datcollate", "'ctype ' || datctype")}
 FROM pg_database WHERE datname = current_database();
 SELECT {_line("'extension'", "quote_ident(extname)")} FROM pg_extension;
 SELECT {_line("'schema'", "quote_ident(n.nspname)")} FROM pg_namespace n
@@ -175,10 +176,12 @@ WHERE {_not_of_extension("pg_event_trigger", "pg_event_trigger.oid")};
 # grant can be restored where there are none of them. Those that are there stay as they are.
 ROLES = r"""
 SELECT CASE WHEN has_table_privilege('pg_catalog.pg_authid', 'select') THEN 'pg_authid'
-  ELSE 'pg_roles' END AS roles, d.oid AS database FROM pg_database d WHERE datname = current_database() \gset
+  ELSE 'pg_roles' END AS roles, oid AS database
+FROM pg_database WHERE datname = current_database() \gset
 WITH RECURSIVE named(oid) AS (
   SELECT refobjid FROM pg_shdepend WHERE refclassid = 'pg_catalog.pg_authid'::regclass
-    AND (dbid = :database OR dbid = 0 AND classid = 'pg_catalog.pg_database'::regclass AND objid = :database)
+    AND (dbid = :database
+      OR dbid = 0 AND classid = 'pg_catalog.pg_database'::regclass AND objid = :database)
   UNION SELECT setrole FROM pg_db_role_setting WHERE setdatabase = :database AND setrole <> 0
   UNION SELECT datdba FROM pg_database WHERE oid = :database
   UNION SELECT 10
@@ -186,7 +189,8 @@ WITH RECURSIVE named(oid) AS (
   SELECT named.oid, 0 FROM named
   UNION SELECT m.roleid, depth + 1 FROM needed JOIN pg_auth_members m ON m.member = needed.oid
 )
-SELECT format('DO %L;', format('BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = %L) THEN'
+SELECT format('DO %L;', format('BEGIN IF NOT EXISTS'
+    || ' (SELECT FROM pg_catalog.pg_roles WHERE rolname = %L) THEN'
     || ' CREATE ROLE %I WITH %s; %s END IF; END', r.rolname, r.rolname, concat_ws(' ',
       CASE WHEN r.rolsuper THEN 'SUPERUSER' END, CASE WHEN NOT r.rolinherit THEN 'NOINHERIT' END,
       CASE WHEN r.rolcreaterole THEN 'CREATEROLE' END, CASE WHEN r.rolcreatedb THEN 'CREATEDB' END,
@@ -196,6 +200,7 @@ SELECT format('DO %L;', format('BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_r
       'VALID UNTIL ' || quote_literal(r.rolvaliduntil)),
     (SELECT string_agg(format('GRANT %I TO %I;', g.rolname, r.rolname), ' ') FROM pg_auth_members m
       JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid)))
-FROM :roles r JOIN (SELECT needed.oid, max(depth) AS depth FROM needed GROUP BY needed.oid) AS needed ON needed.oid = r.oid
-WHERE r.rolname !~ '^pg_' ORDER BY needed.depth DESC, r.rolname;
+FROM :roles r
+JOIN (SELECT n.oid, max(n.depth) AS depth FROM needed n GROUP BY n.oid) AS deepest ON deepest.oid = r.oid
+WHERE r.rolname !~ '^pg_' ORDER BY deepest.depth DESC, r.rolname;
 """

@@ -65,8 +65,7 @@ redis_need() { # program, package
 redis_check() { # an RDB file, a file for what is in it
   redis-check-rdb "$1" >"$D/check" 2>&1 && grep -q 'RDB looks OK' "$D/check" || {
     tail -n 5 "$D/check"
-    db_oops "the RDB file is damaged: $(sed -n 's/^\(--- RDB ERROR DETECTED ---\)$//; /^\[offset [0-9]*\] [^C]/p' \
-      "$D/check" | tail -n 1)"
+    db_oops "the RDB file is damaged: $(sed -n '/^\[offset [0-9]*\] [^C]/p' "$D/check" | tail -n 1)"
   }
   redis_says keys "$(sed -n 's/^\[info\] \([0-9]*\) keys read$/\1/p' "$D/check")" >"$2"
   redis_says expiring "$(sed -n 's/^\[info\] \([0-9]*\) expires$/\1/p' "$D/check")" >>"$2"
@@ -84,8 +83,9 @@ redis_sum() { # keys or expires, of INFO keyspace
 _LIVE = r"""
 redis_why() { # what was done, what was said
   case $(cat "$2") in
-    *"Could not connect"*|*"onnection refused"*|*"No such file"*|*"onnection reset"*|*"closed the connection"*)
-      db_oops "$1: Redis does not answer on $where: start it (systemctl status redis-server says more)" ;;
+    *"Could not connect"*|*"onnection refused"*|*"No such file"*|*"onnection reset"*|*"closed the conn"*)
+      db_oops "$1: Redis does not answer on $where: start it" \
+        "(systemctl status redis-server says more)" ;;
     *WRONGPASS*|*"invalid password"*|*"AUTH failed"*)
       db_oops "$1: Redis on $where does not take the password" ;;
     *NOAUTH*) db_oops "$1: Redis on $where asks for a password: give the source one" ;;
@@ -127,7 +127,8 @@ redis_need redis-server redis-server
 redis_need redis-check-rdb redis-tools
 [ -s {DUMP} ] || db_oops "the snapshot holds no dump of Redis"
 redis_check {DUMP} "$D/found"
-needs=$(sed -n "s/^.*AUX FIELD used-mem = '\([0-9]*\)'.*/\1/p" "$D/check") needs=$((${{needs:-0}} / 1024))
+needs=$(sed -n "s/^.*AUX FIELD used-mem = '\([0-9]*\)'.*/\1/p" "$D/check")
+needs=$((${{needs:-0}} / 1024))
 free=$(sed -n 's/^MemAvailable: *\([0-9]*\) kB$/\1/p' /proc/meminfo)
 [ "$needs" -lt $((${{free:-$needs + 1}} / 10 * 9)) ] ||
   db_oops "to prove it takes $((needs / 1024)) MiB of memory, and the host has $((free / 1024)) free"
@@ -142,8 +143,8 @@ db_stop() {{ kill -KILL "$server"; wait "$server"; }}
 redis() {{ redis-cli -s "$P/socket" "$@"; }}
 until redis INFO persistence 2>/dev/null | tr -d '\r' | grep -qx loading:0; do
   kill -0 "$server" 2>/dev/null || {{
-    tail -n 5 "$P/log" 2>/dev/null || cat "$D/out"
-    db_oops "a scratch server does not load the dump: $(db_first "$P/log")"
+    tail -n 5 "$P/log" >>"$D/out" 2>/dev/null || :
+    db_oops "a scratch server does not load the dump: $(db_first "$D/out")"
   }}
   sleep 0.1
 done
@@ -170,14 +171,17 @@ load_it() {{
   [ "$(id -u)" != 0 ] || chown --reference="$folder" -- "$into"
   [ -z "$swap" ] || swap_it
 }}
-setting() {{ # name, what it is where there is none of it
-  redis CONFIG GET "$1" >"$D/out" 2>&1 && ! grep -q '^ERR\|^NOPERM' "$D/out" || redis_why "CONFIG GET" "$D/out"
-  setting=$(sed -n 2p "$D/out")
-  printf '%s' "${{setting:-$2}}"
+setting() {{ # name, what it is where there is none of it; sets $setting
+  redis CONFIG GET "$1" >"$D/out" 2>&1 && ! grep -qE '^(ERR|NOPERM)' "$D/out" ||
+    redis_why "CONFIG GET" "$D/out"
+  setting=$(sed -n 2p "$D/out") setting=${{setting:-$2}}
 }}
 swap_it() {{
-  home=$(setting dir '') && file=$(setting dbfilename dump.rdb) && aof=$(setting appendonly no) &&
-    aof_folder=$(setting appenddirname '') && aof_file=$(setting appendfilename appendonly.aof) || exit 1
+  setting dir ''; home=$setting
+  setting dbfilename dump.rdb; file=$setting
+  setting appendonly no; aof=$setting
+  setting appenddirname ''; aof_folder=$setting
+  setting appendfilename appendonly.aof; aof_file=$setting
   redis INFO server >"$D/out" 2>&1 || redis_why "INFO" "$D/out"
   pid=$(tr -d '\r' <"$D/out" | sed -n 's/^process_id://p')
   # By systemd's name of it: only what it started it can stop and start.
@@ -195,7 +199,8 @@ swap_it() {{
   # It may go on, whatever ends this.
   stopped=
   db_end() {{
-    if [ -n "$stopped" ]; then systemctl start -- "$unit"; else redis CLIENT UNPAUSE; fi >/dev/null 2>&1 || :
+    {{ if [ -n "$stopped" ]; then systemctl start -- "$unit"; else redis CLIENT UNPAUSE; fi
+    }} >/dev/null 2>&1 || :
     rm -rf -- "$D"
   }}
   redis_rdb "$old"
@@ -203,7 +208,8 @@ swap_it() {{
   chown --reference="$home" -- "$old"
   stopped=1
   systemctl stop -- "$unit" 2>"$D/err" || redis_why "stopping $unit" "$D/err"
-  if place_file "$into" 2>"$D/err" && place_aof "$into" 2>"$D/err" && start_it && [ "$(loaded)" = "$keys" ]
+  if place_file "$into" 2>"$D/err" && place_aof "$into" 2>"$D/err" &&
+    start_it && [ "$(loaded)" = "$keys" ]
   then
     stopped=
     rm -f -- "$into"
@@ -218,7 +224,8 @@ swap_it() {{
     rm -rf -- "${{home:?}}/${{aof_folder:?}}" && mv -T -- "$home/$aof_folder.$aside" "$home/$aof_folder"
   fi
   systemctl reset-failed -- "$unit" 2>/dev/null || :
-  start_it || db_oops "$unit did not come up with what was restored, nor with what it had: $(db_first "$D/err")"
+  start_it ||
+    db_oops "$unit came up neither with what was restored nor with what it had: $(db_first "$D/err")"
   stopped=
   db_oops "$unit did not come up with what was restored: it was started again with what it had;" \
     "$(db_first "$D/why"); that is kept as $into"
@@ -247,6 +254,7 @@ start_it() {{ # and wait until all is loaded
   done
 }}
 loaded() {{ # keys, with those whose time had come
-  tr -d '\r' <"$D/out" | awk -F : '/^rdb_last_load_keys_(loaded|expired):/ {{ n += $2 }} END {{ print n + 0 }}'
+  tr -d '\r' <"$D/out" |
+    awk -F : '/^rdb_last_load_keys_(loaded|expired):/ {{ n += $2 }} END {{ print n + 0 }}'
 }}
 """

@@ -1,8 +1,8 @@
 """Dump, prove and load a SQLite database file, as sh. Pure.
 
 Fingerprint and copy are made in one transaction of one session. In WAL mode writers go on meanwhile; in
-the others they wait for its end, as for every reader. The copy is made page by page, so rows are compared
-with their rowids.
+the others they wait for its end, as for every reader. The copy is made page by page, so rows are
+compared with their rowids.
 
 The new file takes the place of the live one by one rename, when no process has that one open: one that
 had would go on writing into what is put aside.
@@ -45,13 +45,16 @@ def _library(source: SqliteSource) -> str:
     )
 
 
-_ESCAPED = r"replace(replace(replace(replace({}, '\', '\\'), char(9), '\t'), char(10), '\n'), char(13), '\r')"
+_ESCAPED = (
+    r"replace(replace(replace(replace({}, '\', '\\'), char(9), '\t'), char(10), '\n'),"
+    r" char(13), '\r')"
+)
 
 # Each table by its rowid, or by its primary key where it has no rowid. What is computed as it is read is
 # no data, and may need functions of the application.
 _TABLES = rf"""
-SELECT printf('SELECT %Q || count(*) || char(9) || ''sha3'' || char(9) || lower(hex(sha3_query(%Q, 256)))'
-    || ' || char(9) || %Q FROM "%w";',
+SELECT printf('SELECT %Q || count(*) || char(9) || ''sha3'' || char(9)'
+    || ' || lower(hex(sha3_query(%Q, 256))) || char(9) || %Q FROM "%w";',
   'table' || char(9) || {_ESCAPED.format("name")} || char(9) || 'rows' || char(9),
   printf('SELECT %s%s FROM "%w" ORDER BY %s', coalesce(rowid_name || ', ', ''), columns, name,
     coalesce(rowid_name, keys, columns)),
@@ -74,8 +77,8 @@ _REST = rf"""
 SELECT 'database' || char(9) || 'encoding ' || encoding || char(9) || 'user_version ' || user_version
   || char(9) || 'application_id ' || application_id
 FROM pragma_encoding, pragma_user_version, pragma_application_id;
-SELECT 'schema' || char(9) || type || char(9) || {_ESCAPED.format("name")} || char(9) || 'sha3' || char(9)
-  || lower(hex(sha3(coalesce(sql, ''), 256))) FROM sqlite_schema;
+SELECT 'schema' || char(9) || type || char(9) || {_ESCAPED.format("name")} || char(9) || 'sha3'
+  || char(9) || lower(hex(sha3(coalesce(sql, ''), 256))) FROM sqlite_schema;
 """
 
 _LIBRARY = rf"""
@@ -128,7 +131,8 @@ dump_it() {
   [ -f "$live" ] || db_oops "there is no SQLite database $live"
   [ -s "$live" ] || [ -s "$live-wal" ] || db_oops "$live is empty"
   cd -- "$W/dump" || db_oops "there is no folder $W/dump"
-  lite_fingerprint "$live_uri" "$D/found" '.backup "database.sqlite"' || lite_why "copying $live" "$D/err"
+  lite_fingerprint "$live_uri" "$D/found" '.backup "database.sqlite"' ||
+    lite_why "copying $live" "$D/err"
   [ -s database.sqlite ] || db_oops "sqlite3 copied nothing of $live"
   lite_whole 'file:database.sqlite?immutable=1' "the copy of $live"
   cat "$D/found" >"$W/proof/fingerprint" 2>"$D/err" || lite_why "writing the fingerprint" "$D/err"
@@ -173,7 +177,8 @@ users() {{ # of a file: name and id of processes, their units
   find -L /proc/[0-9]*/fd -maxdepth 1 -type f -printf '%D %i %p\n' 2>/dev/null |
     grep -F "$(stat -c '%d %i ' -- "$1")" | cut -d / -f 3 | sort -u |
     while read -r pid; do
-      unit=$(sed -n 's,^.*/\([^/]*\.\(service\|scope\)\)$,\1,p' "/proc/$pid/cgroup" 2>/dev/null | head -n 1)
+      unit=$(sed -nE 's,^.*/([^/]*\.(service|scope))$,\1,p' "/proc/$pid/cgroup" 2>/dev/null |
+        head -n 1)
       echo "$(cat "/proc/$pid/comm" 2>/dev/null) (process $pid${{unit:+, $unit}})"
     done | paste -s -d , - | sed 's/,\([^ ]\)/, \1/g'
 }}

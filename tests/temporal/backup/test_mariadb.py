@@ -276,6 +276,15 @@ def test_a_view_that_cannot_be_read_fails_the_dump(on: Mariadb) -> None:
     assert not ran.ok and "mariadb-dump of shop failed: " in ran.last and "broken" in ran.last
 
 
+def test_a_dump_whose_tool_is_killed_is_none(on: Mariadb) -> None:
+    on.clear()
+    with on.meanwhile("pkill -KILL -x mariadb-dump"):
+        ran = on.run("dump_it", dump_script(SHOP))
+    assert not ran.ok and ran.last == "mariadb-dump of shop failed: Killed", ran.said
+    assert on.says("cat /var/lib/trial/saved/proof/fingerprint 2>/dev/null || :") == ""
+    assert on.sql("INSERT INTO empty VALUES (1)", "shop") == "", "the lock went with it"
+
+
 def test_a_proof_that_cannot_be_made_says_why(on: Mariadb) -> None:
     on.dump(dump_script(SHOP))
     on.restore()

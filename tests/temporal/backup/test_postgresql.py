@@ -226,6 +226,14 @@ def test_what_fails_is_said_in_a_sentence(
     assert on.left() == ""
 
 
+def test_a_dump_whose_tool_is_killed_is_none(on: Postgresql) -> None:
+    on.clear()
+    with on.meanwhile("pkill -KILL -f 'pg_dump -[p]'"):
+        ran = on.run("dump_it", dump_script(SHOP))
+    assert not ran.ok and ran.last == "pg_dump of shop failed: Killed", ran.said
+    assert on.says("cat /var/lib/trial/saved/proof/fingerprint 2>/dev/null || :") == ""
+
+
 def test_a_proof_that_cannot_be_made_says_why(on: Postgresql) -> None:
     on.dump(dump_script(SHOP))
     on.restore()
