@@ -21,7 +21,7 @@ import sys
 from temporal.places import default_state_dir
 
 SOCKET = "warm.sock"
-COMMANDS = frozenset({"run", "exec", "runs", "provision", "list"})
+COMMANDS = frozenset({"run", "exec", "runs", "provision", "backup", "list"})
 """Commands that are handed over: those of which one would run many, and that wait for a server."""
 
 STARTED, REFUSED, EXITED, KILLED = b"s", b"r", b"e", b"k"

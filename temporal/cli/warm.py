@@ -39,11 +39,14 @@ _COMMAND = [sys.executable, "-P", "-m", "temporal.cli.warm"]
 
 _USED = (
     "temporal.cli.app",
+    "temporal.cli.backup_views",
     "temporal.cli.follow",
     "temporal.client",
     "temporal.runs",
+    "temporal.runs.backups",
     "temporal.server",
     "temporal.worker",
+    "temporal.shared.specs.backup.status",
     "temporal.shared.specs.reading",
     "converge.engine",
     "converge.transport",

@@ -69,6 +69,8 @@ def front(shell: Shell, *args: str, **env: str) -> subprocess.CompletedProcess[s
         ("run", "TestWorkflow", "--file", "-", "--json", "--id", "one"),
         ("run", "Trouble", "-i", '"value"'),
         ("provision", "plan", "gr\udcfc\udcdfe.yml"),
+        ("backup", "status", "nothing.yml"),
+        ("backup", "restore", "--help"),
     ],
 )
 def test_same_output_and_status(warm: Shell, args: tuple[str, ...]) -> None:
