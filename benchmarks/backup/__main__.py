@@ -88,6 +88,12 @@ def _figures(took: dict[tuple[str, str], list[Took]]) -> list[Figure]:
                 bound=1.05,
             ),
             Figure(
+                f"{phase}: run without manifest / restic alone",
+                "",
+                tuple(a.run / b.command for a, b in zip(plain, alone, strict=True)),
+                bound=1.05,
+            ),
+            Figure(
                 f"{phase}: run / run without manifest",
                 "",
                 tuple(a.run / b.run for a, b in zip(ours, plain, strict=True)),
@@ -109,8 +115,9 @@ def memory(there: Place, sizes: list[int]) -> list[Figure]:
             there.ours(OURS)
             most = there.worker_peak()
         say(f"{size:>7} files: worker {most:.0f} MiB")
-        bound = figures[0].value * FLAT if figures else None
-        figures.append(Figure(f"worker, {size:,} files", "MiB", (most,), bound=bound))
+        bound = round(figures[0].value * FLAT, 1) if figures else None
+        name = f"worker, {size:,} file{'' if size == 1 else 's'}"
+        figures.append(Figure(name, "MiB", (most,), bound=bound))
     return figures
 
 
@@ -119,9 +126,8 @@ _ABOUT = """\
 repositories on that server, restic alone and ours in turn. restic alone is `restic backup` there, by the
 server's clock; ours is `temporal-ops run BackUp` from this machine beside a running `temporal-ops up`:
 the whole command by the clock, and the run from its start to its end as Temporal has them, with
-`nice: false`,
-as restic alone runs. Memory is the most that the worker had resident, in a worker of its own for each
-number of files, over a first and an unchanged backup.
+`nice: false`, as restic alone runs. Memory is the most that the worker had resident, in a worker of
+its own for each number of files, over a first and an unchanged backup.
 """
 
 
