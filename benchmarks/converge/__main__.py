@@ -49,6 +49,7 @@ def arguments() -> argparse.Namespace:
     add("--turns", type=int, default=5, help="of a change and of none")
     add("--first-turns", type=int, default=3, help="of a first apply: each needs fresh servers")
     add("--budget", type=float, default=300, help="seconds after which a cell gets no more turns")
+    add("--more", action="store_true", help="the turns join those that were measured before")
     add("--folder", type=Path, default=Path("docs/bench"))
     add("--page", type=Path, default=Path("docs/benchmarks.md"))
     return parser.parse_args()
@@ -186,7 +187,7 @@ def _measure(field: Field, cell: Cell) -> None:
 def _write(new: list[Sheet], bin: Path, chosen: argparse.Namespace) -> int:
     file = chosen.folder / "converge.json"
     old = json.loads(file.read_text())["sheets"] if file.exists() else []
-    sheets = results.merged(map(Sheet.of, old), new)
+    sheets = results.merged(map(Sheet.of, old), new, more=chosen.more)
     about = f"{machine()}; {peers.versions(bin)}"
     value = {"machine": about, "resources": site.count(), "sheets": [asdict(s) for s in sheets]}
     chosen.folder.mkdir(parents=True, exist_ok=True)

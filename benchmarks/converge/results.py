@@ -76,24 +76,41 @@ class Sheet:
         return Sheet(**{**value, "cells": [Cell(**one) for one in value["cells"]]})
 
 
-def merged(old: Iterable[Sheet], new: Iterable[Sheet]) -> list[Sheet]:
-    """The sheets of both, in order; what was measured anew takes the place of the old."""
+def merged(old: Iterable[Sheet], new: Iterable[Sheet], *, more: bool = False) -> list[Sheet]:
+    """The sheets of both, in order; what was measured anew takes the place of the old, or with `more`
+    joins it, turn by turn."""
     sheets = {(one.rtt, one.hosts): one for one in old}
     for one in new:
         before = sheets.get((one.rtt, one.hosts))
-        sheets[one.rtt, one.hosts] = _anew(before, one) if before else one
+        sheets[one.rtt, one.hosts] = _anew(before, one, more) if before else one
     return [sheets[key] for key in sorted(sheets)]
 
 
-def _anew(old: Sheet, new: Sheet) -> Sheet:
+def _anew(old: Sheet, new: Sheet, more: bool) -> Sheet:
+    if more:
+        new = replace(new, cells=[_joined(old, new, one) for one in new.cells])
     measured = {(one.who, one.phase) for one in new.cells}
     kept = [
         replace(one, date=one.date or old.date)
         for one in old.cells
         if (one.who, one.phase) not in measured
     ]
-    most = [one.memory for one in (old, new) if one.memory is not None and (one is new or kept)]
+    both = more or bool(kept)
+    most = [one.memory for one in (old, new) if one.memory is not None and (one is new or both)]
     return replace(new, cells=[*kept, *new.cells], memory=max(most, default=None))
+
+
+def _joined(old: Sheet, new: Sheet, cell: Cell) -> Cell:
+    before = old.cell(cell.who, cell.phase)
+    if before is None:
+        return cell
+    return replace(
+        cell,
+        seconds=before.seconds + cell.seconds,
+        cpu_here=before.cpu_here + cell.cpu_here,
+        cpu_servers=before.cpu_servers + cell.cpu_servers,
+        date=f"{before.date or old.date} and {new.date}",
+    )
 
 
 def verdicts(sheet: Sheet, ours: str = "temporal-ops", library: str = "converge") -> list[str]:

@@ -73,7 +73,7 @@ def _earlier(sheet: Sheet) -> str:
 
 
 def draw(sheets: Sequence[Sheet], caption: str, file: Path) -> None:
-    """A panel a sheet: bars for each phase, logarithmic, the figure on each."""
+    """A panel a sheet, a row a round trip: bars for each phase, logarithmic, the figure on each."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -87,11 +87,16 @@ def draw(sheets: Sequence[Sheet], caption: str, file: Path) -> None:
         "ansible": "#c8553d",
         "limit": "#9aa0a6",
     }
-    width, inches = 0.17, max(9.0, 4.6 * len(sheets))
+    rows = [[one for one in sheets if one.rtt == rtt] for rtt in sorted({s.rtt for s in sheets})]
+    columns = max(map(len, rows))
+    width, inches = 0.17, max(9.0, 4.6 * columns)
     page, panels = pyplot.subplots(
-        1, len(sheets), figsize=(inches, 4.4), sharey=True, squeeze=False
+        len(rows), columns, figsize=(inches, 3.9 * len(rows) + 0.5), sharey=True, squeeze=False
     )
-    for panel, sheet in zip(panels[0], sheets, strict=True):
+    places = [panel for row, line in zip(rows, panels, strict=True) for panel in line[: len(row)]]
+    for panel in panels.flat:
+        panel.set_visible(panel in places)
+    for panel, sheet in zip(places, [one for row in rows for one in row], strict=True):
         for place, who in enumerate(NAMES):
             for spot, phase in enumerate(PHASES):
                 cell = sheet.cell(who, phase)
@@ -109,12 +114,13 @@ def draw(sheets: Sequence[Sheet], caption: str, file: Path) -> None:
         panel.set_xticks(range(len(PHASES)), PHASES, fontsize=8)
         panel.tick_params(axis="y", labelsize=7)
         panel.spines[["top", "right"]].set_visible(False)
-        low, high = panel.get_ylim()
-        panel.set_ylim(low, high * 1.6)
-    panels[0][0].set_ylabel("seconds of the whole command", fontsize=8)
+    low, high = places[0].get_ylim()  # they share it
+    places[0].set_ylim(low, high * 2.5)
+    for line in panels:
+        line[0].set_ylabel("seconds of the whole command", fontsize=8)
     marks = [Patch(color=colours[who]) for who in NAMES]
     page.legend(marks, list(NAMES.values()), loc="upper center", ncols=5, fontsize=7, frameon=False)
     page.text(0.5, 0.01, "\n".join(wrap(caption, int(inches * 18))), ha="center", fontsize=6)
-    page.tight_layout(rect=(0, 0.05, 1, 0.94))
+    page.tight_layout(rect=(0, 0.04, 1, 0.96))
     page.savefig(file, dpi=150)
     pyplot.close(page)

@@ -80,6 +80,19 @@ def test_new_sheets_take_the_place_of_their_like() -> None:
     assert again == [new, other]
 
 
+def test_more_turns_join_those_of_before() -> None:
+    old, new = sheet(pyinfra=2.0, limit=1.0), sheet(pyinfra=3.0, converge=1.0)
+    old.date, new.date, old.memory = "yesterday", "today", 300.0
+    (found,) = results.merged([old], [new], more=True)
+    assert (found.date, found.memory) == ("today", 300.0)
+    cells = {cell.who: (len(cell.seconds), cell.date) for cell in found.cells}
+    assert cells == {
+        "limit": (3, "yesterday"),
+        "pyinfra": (6, "yesterday and today"),
+        "converge": (3, ""),
+    }
+
+
 def test_a_phase_measured_anew_leaves_the_others_with_their_date() -> None:
     old, new = sheet(hosts=1, temporal_ops=1.0), sheet(hosts=1, pyinfra=1.0)
     old.date, new.date = "yesterday", "today"
