@@ -32,13 +32,14 @@ def launcher_script(
     if start is not None:
         number, journal_nonce, script = start
         mark = f"END_{journal_nonce}"
+        text = script.decode(errors="surrogateescape")  # secrets are any bytes
         body += [
             f"P={number} T=$R/{run_id}.{number} JN={journal_nonce}",
             "gentle=yes kill_mode=mixed stop_sec=150"
             if gentle
             else "gentle= kill_mode=control-group stop_sec=20",
             _LIBRARY,
-            f"write_script() {{\ncat >\"$T/script\" <<'{mark}'\n{script.decode()}{mark}\n}}",
+            f"write_script() {{\ncat >\"$T/script\" <<'{mark}'\n{text}{mark}\n}}",
             "( start_pass ) || { rec failed; rec .; return 0; }",
         ]
     body += [_FOLLOW, "rec followed", "rec ."]
@@ -86,7 +87,9 @@ newest
 n=0
 while [ "$n" -lt "$N" ]; do
   n=$((n + 1))
-  read -r word number journal_nonce <"$D/journal.$n" || continue
+  # A power cut may leave it empty: that pass was interrupted as well.
+  word=; read -r word number journal_nonce <"$D/journal.$n" || :
+  [ "$word" = converge-journal ] || journal_nonce=lost.$n
   rec journal "$n" "$journal_nonce" "$N"
   [ "$n" = "$N" ] || { cat "$D/journal.$n"; continue; }
   pid=0; [ ! -r "$D/pid" ] || read -r pid <"$D/pid"

@@ -37,10 +37,10 @@ def complete(body: str, arguments: str = "") -> bytes:
 
     All of it is one function, so a copy that was cut off on its way is a syntax error; and no
     child can read the rest of the script, since by then the shell has read all of it and
-    standard input is /dev/null.
+    standard input is /dev/null. What is no UTF-8 in it is there by surrogateescape, as in `os.fsdecode`.
     """
     call = f"main {arguments}".rstrip()
-    return f"main() {{\n{body}\n}}\n{call} </dev/null\n".encode()
+    return f"main() {{\n{body}\n}}\n{call} </dev/null\n".encode(errors="surrogateescape")
 
 
 def chunks(items: Sequence[T], sizes: Sequence[int], limit: int = 65536) -> Iterator[list[T]]:

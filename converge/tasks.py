@@ -58,7 +58,7 @@ class _Pass:
 async def run_task(
     host: Host,
     run_id: str,
-    body: str,
+    body: str | Callable[[], str],
     *,
     secrets: Secrets | None = None,
     on_record: Callable[[Record], None] = lambda record: None,
@@ -75,6 +75,7 @@ async def run_task(
     again under its run id.
 
     Args:
+        body: or a function that makes it, asked whenever it is begun: for one that tells the time.
         lock: a lock of its own, by this name, for work that changes nothing `apply` looks at and may
             take hours; default: the lock of `apply`.
         gently: it is ended step by step: $T/ending is there from then on, for `body` to see; programs
@@ -91,7 +92,7 @@ async def run_task(
     while True:
         nonce = new_nonce()
         script = _task_script(
-            *(host, body),
+            *(host, body if isinstance(body, str) else body()),
             run_id=run,
             number=number,
             nonce=nonce,
@@ -210,7 +211,7 @@ def _task_script(
         "rec end ok",
     ]
     main = "\n".join(parts)
-    return f'main() {{\n{main}\n}}\nmain "$@" </dev/null\n'.encode()
+    return f'main() {{\n{main}\n}}\nmain "$@" </dev/null\n'.encode(errors="surrogateescape")
 
 
 _ALIVE = r"""

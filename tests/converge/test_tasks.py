@@ -72,6 +72,28 @@ async def test_a_lock_of_its_own_keeps_its_likes_out_and_not_apply(
         await running
 
 
+@pytest.mark.lab
+@pytest.mark.skipif(bool(lab.missing()), reason="; ".join(lab.missing()))
+async def test_a_journal_that_a_power_cut_left_empty_is_that_of_an_interrupted_pass(
+    lab_machines: Servers,  # noqa: F811
+) -> None:
+    server = lab_machines(1)[0]
+    # The file system had its name, and not yet what was in it.
+    on(server, "mkdir -p /var/lib/converge/runs/cut; : >/var/lib/converge/runs/cut/journal.1")
+    asked = []
+
+    def body() -> str:
+        asked.append(f"rec time {len(asked)}")
+        return asked[-1]
+
+    heard = await run_task(host_of(server), "cut", body, lock="saving")
+    assert [record.words for record in heard] == [("time", "1"), ("end", "ok")], "asked anew"
+    # An apply finds the same.
+    on(server, "mkdir -p /var/lib/converge/runs/cut2; : >/var/lib/converge/runs/cut2/journal.1")
+    report = await apply(host_of(server), [File("/srv/after", content="x")], run_id="cut2")
+    assert report.ok and report.passes == 2
+
+
 async def test_gently_also_where_there_is_no_systemd(scratch: Scratch) -> None:
     there = scratch.path / "there"
     body = f'perl -e \'$SIG{{INT}} = sub {{ exit 4 }}; open(F, ">", "{there}"); sleep 1 while 1\''
