@@ -162,6 +162,7 @@ my_why() { # what was done, what was said
   case $(cat "$2") in
     *"No space left"*|*"rrcode: 28"*|*"rrno: 28"*|*"errno 28"*|*"is full"*)
       db_oops "$1: the disk is full ($(db_room "$db_data" /var/lib/mysql))" ;;
+    *max_allowed_packet*) db_oops "$1: a row is larger than the server's max_allowed_packet: raise it" ;;
     *"Can't connect to"*)
       db_oops "MariaDB does not run at ${socket:-its usual socket}: start it" \
         "(systemctl status mariadb says more)" ;;
@@ -220,7 +221,10 @@ dump_it() {{
   while IFS= read -r line; do
     case $line in
       "-- Retrieving "*)
-        [ -z "$locked" ] || {{ my_ask 'UNLOCK TABLES;' >"$D/said" || my_why "reading $name" "$D/err"; }}
+        [ -z "$locked" ] || {{
+          my_ask 'UNLOCK TABLES;' >"$D/said" && my_ask "$(my_objects)" >"$D/before" &&
+            my_ask "$(my_tables)" >>"$D/before" || my_why "reading $name" "$D/err"
+        }}
         locked= ;;
       "-- "*) ;;
       *) printf '%s\n' "$line" >>"$D/dumped" ;;
@@ -229,6 +233,13 @@ dump_it() {{
   wait "$dumping" || my_why "$dumper of $name" "$D/dumped"
   my_whole "$W/{DUMP}" || db_oops "$dumper of $name ended before its end; what it wrote is no dump"
   my_fingerprint "$D/found" || my_why "reading $name" "$D/err"
+  # What is no row is in no snapshot: changed meanwhile, the fingerprint is not that of the dump.
+  if [ -e "$D/before" ]; then
+    sort -o "$D/before" "$D/before"
+    {{ grep -v '^table[[:blank:]]' "$D/found" || :; cat "$D/tables"; }} | sort >"$D/after"
+    cmp -s "$D/before" "$D/after" || {{ db_differs "$D/before" "$D/after"
+      db_oops "tables, views or programs of $name were changed while it was dumped"; }}
+  fi
   my_close || my_why "reading $name" "$D/err"
   count=$(my -D "$name" -e "SELECT COUNT(*) FROM information_schema.tables
     WHERE table_schema = DATABASE() AND table_type = 'SEQUENCE'" 2>"$D/err") ||
@@ -316,13 +327,24 @@ load_it() {{
   [ -s "$X/{DUMP}" ] || db_oops "the snapshot holds no dump of MariaDB"
   my_whole "$X/{DUMP}" || db_oops "the dump ends before its end"
   ! has "$into" || db_oops "the database $into is there already: choose another name, or drop it first"
+  # As in the server that proved it: as text a row takes up to twice its bytes.
+  packet=$(my -e 'SELECT @@GLOBAL.max_allowed_packet' 2>/dev/null) || packet=
+  db_end() {{
+    [ -z "$packet" ] || my -e "SET GLOBAL max_allowed_packet = $packet" >/dev/null 2>&1 || :
+    rm -rf -- "$D"
+  }}
+  my -e 'SET GLOBAL max_allowed_packet = 1073741824' >"$D/said" 2>&1 || packet=
   my_make "$into" "$X/proof/fingerprint" >"$D/said" 2>"$D/why" ||
     my_why "making the database $into" "$D/why"
-  part_of no | my -D "$into" --max-allowed-packet=1G >"$D/said" 2>"$D/why" ||
+  part_of no | unqualified | my -D "$into" --max-allowed-packet=1G >"$D/said" 2>"$D/why" ||
     {{ drop "$into"; my_why "loading the dump into $into" "$D/why"; }}
   same "$into" 'event' || {{ drop "$into"
     db_oops "what was loaded is not what was backed up; the database $into was removed again"; }}
-  [ -z "$swap" ] || swap_it
+  [ -z "$swap" ] || {{ : >"$T/hook"; swap_it; }} # to the end, once begun
+}}
+bare() {{ # whether a database has no table
+  [ "$(my -e "SELECT COUNT(*) FROM information_schema.tables
+    WHERE table_schema = '$1'" 2>/dev/null)" = 0 ]
 }}
 has() {{ my -D "$1" -e 'SELECT 1' >/dev/null 2>&1; }}
 drop() {{ my -e "DROP DATABASE \`$1\`" >/dev/null 2>&1 || :; }}
@@ -331,6 +353,22 @@ part_of() {{ # yes: only the events in the dump; no: all else
     /^-- Dumping events for database / {{ events = 1 }}
     /^-- Dumping routines for database |^-- Final view structure |^-- Dump completed/ {{ events = 0 }}
     (only == "yes") == (events == 1)' "$X/{DUMP}"
+}}
+# A trigger is dumped as it was written: with the name of a database before its own and its table's, it
+# would be made in that one, wherever it is loaded.
+unqualified() {{
+  awk -v ticks="\`$name\`." -v plain=" $name." '
+    function bare(line, what, by,   at) {{
+      while (at = index(line, what)) line = substr(line, 1, at - 1) by substr(line, at + length(what))
+      return line
+    }}
+    /^\/\*!50003 CREATE\*\/ .*TRIGGER/ {{ head = 1 }}
+    head {{
+      at = index(toupper($0), "FOR EACH ROW")
+      if (at) head = 0; else at = length($0) + 1
+      $0 = bare(bare(substr($0, 1, at - 1), ticks, ""), plain, " ") substr($0, at)
+    }}
+    {{ print }}'
 }}
 same() {{ # database, a kind of line that is left out, or nothing: whether it is as the fingerprint says
   my_found "$1" "$D/found" || my_why "reading $1" "$D/err"
@@ -348,7 +386,8 @@ programs() {{ # database, a file: views, routines and triggers of it
   programs_of=$1 programs_to=$2; shift 2
   : >"$programs_to"
   [ $# = 0 ] || my_dump --no-data --skip-triggers "$programs_of" "$@" >"$programs_to" || return 1
-  my_dump --no-data --no-create-info --routines --triggers --skip-events "$programs_of" >>"$programs_to"
+  my_dump --no-data --no-create-info --routines --triggers --skip-events "$programs_of" >"$D/programs" &&
+    unqualified <"$D/programs" >>"$programs_to"
 }}
 swap_it() {{
   aside=
@@ -370,8 +409,11 @@ swap_it() {{
   {{ echo 'SET foreign_key_checks = 0;'; cat "$D/drop" "$D/rename"; }} >"$D/swap"
   my_sql '' "$D/swap" >"$D/said" 2>"$D/why" || {{
     # All of them have their old names, and get their triggers again.
-    [ -z "$aside" ] || {{ my --force -D "$name" <"$D/live.sql" >/dev/null 2>&1; drop "$aside"; }}
-    my --force -D "$into" <"$D/fresh.sql" >/dev/null 2>&1
+    [ -z "$aside" ] || {{ my --force -D "$name" <"$D/live.sql" >/dev/null 2>&1 || :; }}
+    my --force -D "$into" <"$D/fresh.sql" >/dev/null 2>&1 || :
+    # That we were not told of its end does not mean that nothing was renamed.
+    [ -z "$aside" ] || {{ bare "$aside" && drop "$aside"; }} ||
+      echo "look into $aside: what was live may be there"
     echo "the restored database is kept as $into"
     my_why "renaming the tables of $name and $into" "$D/why"
   }}

@@ -71,14 +71,14 @@ pg_options() { # major version: settings of all sessions
 }
 # pg PROGRAM ARGUMENT... is defined by who uses this: it knows the way to the server.
 pg_sql() { pg psql -XqAt -v ON_ERROR_STOP=1 "$@"; }
-pg_fingerprint() { # database, snapshot or nothing, a file for it. What was said: $D/err
-  pg_snapshot=
-  [ -z "$2" ] || pg_snapshot="SET TRANSACTION SNAPSHOT '$2';"
-  { pg_settings; printf '%s\n' "$pg_snapshot"; pg_tables; } >"$D/ask"
-  pg_sql -d "$1" <"$D/ask" >"$D/tables" 2>"$D/err" || return 1
-  { pg_settings; printf '%s\n' "$pg_snapshot"; pg_objects; cat "$D/tables"
-    printf '%s\n' '\echo .'; } >"$D/ask"
-  pg_sql -d "$1" <"$D/ask" >"$D/answer" 2>"$D/err" || return 1
+pg_ask() { # database, a file of statements, a file for the answer. What was said: $D/err
+  { pg_begin; cat -- "$2"; } | pg_sql -d "$1" >"$3" 2>"$D/err"
+}
+pg_fingerprint() { # database, a file for it. What was said: $D/err
+  { pg_settings; pg_tables; } >"$D/ask"
+  pg_ask "$1" "$D/ask" "$D/tables" || return 1
+  { pg_settings; pg_objects; cat "$D/tables"; printf '%s\n' '\echo .'; } >"$D/ask"
+  pg_ask "$1" "$D/ask" "$D/answer" || return 1
   # Of a table: its name, what sha256sum says, the number of rows.
   awk -F '\t' '
     /^\+/ { kind = substr($1, 2); name = $2; more = $3; getline; hash = $0; getline
@@ -88,12 +88,13 @@ pg_fingerprint() { # database, snapshot or nothing, a file for it. What was said
       next }
     /^\.$/ { whole = 1; exit } { print } END { exit !whole }' <"$D/answer" >"$D/lines" ||
     { echo "psql's answer was not whole" >"$D/err"; return 1; }
-  sort <"$D/lines" >"$3" 2>"$D/err"
+  sort <"$D/lines" >"$2" 2>"$D/err"
 }
 """ + "\n".join(
     f"{name}() {{ cat <<'SQL_END'\n{sql}\nSQL_END\n}}"
     for name, sql in {
-        "pg_settings": postgresql_sql.SETTINGS + postgresql_sql.BEGIN,
+        "pg_settings": postgresql_sql.SETTINGS,
+        "pg_begin": postgresql_sql.BEGIN,
         "pg_tables": postgresql_sql.TABLES,
         "pg_objects": postgresql_sql.OBJECTS + postgresql_sql.LARGE_OBJECTS,
     }.items()
@@ -129,6 +130,8 @@ pg_why() { # what was done, what was said: one sentence
       db_oops "PostgreSQL on port $port does not let the system user $user in: $(db_first "$2")" ;;
     *"permission denied"*|*"must be superuser"*|*"must be owner"*|*"row-level security"*)
       db_oops "$1: the user $user may not: $(db_first "$2")" ;;
+    *"statement timeout"*)
+      db_oops "$1: another session waits to change or truncate a table of $name: try again" ;;
     *"lock timeout"*)
       db_oops "$1: another session kept a table of $name locked for 10 minutes" ;;
     *"max_locks_per_transaction"*)
@@ -166,10 +169,20 @@ _DUMP = (
     + postgresql_sql.ROLES
     + "\nSQL_END\n}\npg_hold() { cat <<'SQL_END'\n"
     + postgresql_sql.SETTINGS
-    + postgresql_sql.BEGIN
+    + postgresql_sql.BEGIN_LOCKED
     + postgresql_sql.LOCKS
     + "SELECT pg_export_snapshot();\nSQL_END\n}"
     + rf"""
+# In the session that holds the locks: another one would wait behind whoever waits for them, for ever.
+pg_ask() {{
+  read -r mark </proc/sys/kernel/random/uuid
+  rm -f -- "$D/mark"
+  {{ cat -- "$2"; printf '\n\\echo %s\n' "$mark"; }} >&5 2>/dev/null & pg_writing=$!
+  sed -n "/^$mark\$/{{w $D/mark
+q}};p" <&6 >"$3" 2>"$D/err" || return 1
+  wait "$pg_writing" || :
+  [ -s "$D/mark" ] || {{ cat -- "$D/held" >"$D/err"; return 1; }}
+}}
 dump_it() {{
   db_begin "$W/dump"
   pg_open "$name"
@@ -182,10 +195,11 @@ dump_it() {{
   pg_hold >&5 || :
   snapshot=
   read -r snapshot <&6 || {{ exec 5>&-; wait "$holder" || :; pg_why "reading $name" "$D/held"; }}
-  pg pg_dump -Fc -Z0 --snapshot="$snapshot" -d "$name" >"$W/{DUMP}" 2>"$D/err" ||
+  # Nobody has a lock that it could wait for, but somebody may wait for ours. It knows no lock_timeout.
+  pg pg_dump -Fc -Z0 --lock-wait-timeout=30s --snapshot="$snapshot" -d "$name" >"$W/{DUMP}" 2>"$D/err" ||
     pg_why "pg_dump of $name" "$D/err"
   [ -s "$W/{DUMP}" ] || db_oops "pg_dump of $name wrote nothing"
-  pg_fingerprint "$name" "$snapshot" "$D/all" || pg_why "reading $name" "$D/err"
+  pg_fingerprint "$name" "$D/all" || pg_why "reading $name" "$D/err"
   exec 5>&- 6<&-
   wait "$holder" || pg_why "holding the snapshot of $name" "$D/held"
   pg_sequences "$W/{DUMP}" "$D/set" 2>"$D/err" ||
@@ -241,11 +255,21 @@ END
 db_as "$db_user" "$B/pg_ctl" -D "$P/data" -l "$P/log" -t 120 -w start >"$D/err" 2>&1 ||
   {{ tail -n 3 "$P/log" >>"$D/err" 2>/dev/null; scratch_why "starting a scratch server" "$D/err"; }}
 if [ -e {ROLES} ]; then
-  pg_sql -d postgres <{ROLES} >"$D/out" 2>"$D/err" || scratch_why "loading the roles" "$D/err"
+  pg_sql -v SHOW_CONTEXT=never -d postgres <{ROLES} >"$D/out" 2>"$D/err" ||
+    scratch_why "loading the roles" "$D/err"
+fi
+# Of the database itself pg_restore keeps it, whatever it is told.
+"$B/pg_restore" -C -l {DUMP} | grep -E '^[0-9]+; [0-9]+ [0-9]+ DATABASE ' >"$D/some" || :
+"$B/pg_restore" -C -L "$D/some" -f - {DUMP} 2>"$D/err" |
+  sed -n 's/^CREATE DATABASE .* TABLESPACE = \(.*\);$/\1/p' >"$D/space"
+if read -r space <"$D/space"; then
+  db_as "$db_user" mkdir -- "$P/space" &&
+    pg_sql -d postgres -c "CREATE TABLESPACE $space LOCATION '$P/space'" >"$D/out" 2>"$D/err" ||
+    scratch_why "making a tablespace" "$D/err"
 fi
 pg pg_restore --exit-on-error -C --no-tablespaces -d postgres <{DUMP} >"$D/out" 2>"$D/err" ||
   scratch_why "loading the dump" "$D/err"
-pg_fingerprint "$name" '' "$D/found" || scratch_why "reading what was loaded" "$D/err"
+pg_fingerprint "$name" "$D/found" || scratch_why "reading what was loaded" "$D/err"
 cat "$D/found" >"$X/found"
 """
 
@@ -271,19 +295,19 @@ load_it() {{
     mv -- "$D/renamed" "$D/create"
   done
   if [ -e "$X/{ROLES}" ]; then
-    # Who may not make roles may still load what needs none.
-    pg_sql -d postgres <"$X/{ROLES}" >"$D/out" 2>&1 || cat "$D/out"
+    # Who may not make roles may still load what needs none. The context of an error holds a password.
+    pg_sql -v SHOW_CONTEXT=never -d postgres <"$X/{ROLES}" >"$D/out" 2>&1 || cat "$D/out"
   fi
   pg_sql -d postgres <"$D/create" >"$D/out" 2>"$D/err" ||
     {{ cp "$D/err" "$D/why"; drop; pg_why "making the database $into" "$D/why"; }}
   pg pg_restore --exit-on-error -d "$into" <"$X/{DUMP}" >"$D/out" 2>"$D/err" ||
     {{ cp "$D/err" "$D/why"; drop; pg_why "loading the dump into $into" "$D/why"; }}
-  pg_fingerprint "$into" '' "$D/found" || pg_why "reading $into" "$D/err"
+  pg_fingerprint "$into" "$D/found" || pg_why "reading $into" "$D/err"
   cmp -s "$X/proof/fingerprint" "$D/found" ||
     {{ db_differs "$X/proof/fingerprint" "$D/found"; drop
       db_oops "what was loaded is not what was backed up; the database $into was removed again"; }}
   pg_sql -d "$into" -c ANALYZE >"$D/out" 2>&1 || cat "$D/out"
-  [ -z "$swap" ] || swap_it
+  [ -z "$swap" ] || {{ : >"$T/hook"; swap_it; }} # to the end, once begun
 }}
 has() {{ # whether there is such a database
   echo "SELECT count(*) FROM pg_database WHERE datname = :'db';" >"$D/ask"

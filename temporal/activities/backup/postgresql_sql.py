@@ -59,6 +59,19 @@ WHERE {_OURS} AND (configured.condition IS NOT NULL OR {_not_of_extension("pg_cl
   AND c.relpersistence <> 't' AND (c.relpersistence = 'p' OR NOT pg_is_in_recovery())
 """
 
+# To a snapshot that is older than its lock a table that was truncated or rewritten in between is
+# empty: of its rows it sees neither the old ones nor the new (PostgreSQL's documentation, "Caveats" of
+# MVCC). So first the locks, of what is known by then; LOCK takes no snapshot. `LOCKS` takes it, and
+# locks what came up meanwhile.
+BEGIN_LOCKED = rf"""
+SELECT wanted.statement FROM (
+  SELECT 0 AS place, 0::oid AS oid, 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY' AS statement
+  UNION ALL
+  SELECT 1, c.oid, format('LOCK TABLE ONLY %I.%I IN ACCESS SHARE MODE', n.nspname, c.relname)
+  {_READ}{_READABLE} AND c.relkind IN ('r', 'p')
+) AS wanted ORDER BY wanted.place, wanted.oid \gexec
+"""
+
 LOCKS = rf"""
 SELECT format('LOCK TABLE ONLY %I.%I IN ACCESS SHARE MODE', n.nspname, c.relname)
 {_READ}{_READABLE} AND c.relkind IN ('r', 'p') ORDER BY c.oid \gexec

@@ -276,6 +276,29 @@ def test_a_view_that_cannot_be_read_fails_the_dump(on: Mariadb) -> None:
     assert not ran.ok and "mariadb-dump of shop failed: " in ran.last and "broken" in ran.last
 
 
+def test_what_is_changed_while_it_is_dumped_and_is_no_row_fails_the_dump(on: Mariadb) -> None:
+    on.clear()
+    after = "mariadb shop -e 'CREATE INDEX passing ON orders (id)'"
+    ran = on.run("dump_it", dump_script(SHOP), on.wrap("/usr/bin/mariadb-dump", "shop", after))
+    assert not ran.ok and "passing" in ran.said
+    assert ran.last == "tables, views or programs of shop were changed while it was dumped"
+    assert on.dump(dump_script(SHOP)), "once more goes well"
+
+
+def test_a_row_that_is_larger_than_the_server_takes_is_loaded(on: Mariadb) -> None:
+    """As text a row takes up to twice its bytes."""
+    on.sql("CREATE TABLE bulky (id INT PRIMARY KEY, large LONGBLOB)", "shop")
+    on.sql("INSERT INTO bulky VALUES (1, REPEAT('x', 9000000))", "shop")
+    fingerprint = on.dump(dump_script(SHOP))
+    on.restore()
+    most = on.sql("SELECT @@GLOBAL.max_allowed_packet")
+    ran = on.run("load_it", load_script(SHOP, "shop_new", swap=False))
+    assert ran.ok, ran.said
+    assert on.sql("SELECT LENGTH(large) FROM bulky", "shop_new") == "9000000"
+    assert int(most) < 18_000_000 and on.sql("SELECT @@GLOBAL.max_allowed_packet") == most
+    assert on.prove(prove_script(SHOP)) == fingerprint
+
+
 def test_a_dump_whose_tool_is_killed_is_none(on: Mariadb) -> None:
     on.clear()
     with on.meanwhile("pkill -KILL -x mariadb-dump"):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.testing import eventually
 from temporal.activities.backup.postgresql_sh import dump_script, load_script, prove_script
 from temporal.shared.specs.backup.sources import PostgresqlSource
 from tests.temporal.backup.conftest import BackupServer
@@ -224,6 +225,63 @@ def test_what_fails_is_said_in_a_sentence(
     assert not ran.ok and why in ran.last, ran.said
     assert on.says("cat /var/lib/trial/saved/proof/fingerprint 2>/dev/null || :") == ""
     assert on.left() == ""
+
+
+def test_a_table_that_is_truncated_and_filled_anew_meanwhile_is_not_dumped_empty(
+    on: Postgresql,
+) -> None:
+    """As nightly jobs do it, in one transaction: a snapshot of before sees none of the rows."""
+    anew = (
+        "BEGIN; CREATE TEMP TABLE kept AS SELECT * FROM words; TRUNCATE words;"
+        " INSERT INTO words SELECT * FROM kept; SELECT pg_sleep(4); COMMIT"
+    )
+    psql = "runuser -u postgres -- psql -Xqd shop -c"
+    on.says(f"systemd-run -q --unit=trial-anew sh -c \"cd /; {psql} '{anew}'\"")
+    held = (
+        "SELECT count(*) FROM pg_locks WHERE relation = 'words'::regclass AND granted"
+        " AND mode = 'AccessExclusiveLock'"
+    )
+    eventually(lambda: on.sql(held) == "1", "it is truncated")
+    fingerprint = on.dump(dump_script(SHOP))
+    assert {line[1]: line[3] for line in lines(fingerprint, "table")}["public.words"] == "7"
+    on.restore()
+    assert on.prove(prove_script(SHOP)) == fingerprint
+
+
+@both
+def test_who_waits_to_change_a_table_does_not_stop_a_dump(on: Postgresql) -> None:
+    """Its lock would be waited for by whoever asks for one later, and it waits for ours."""
+    waits = "query LIKE 'TRUNCATE words%' AND wait_event_type = 'Lock'"
+    look = f"SELECT count(*) FROM pg_stat_activity WHERE {waits}"
+    after = (
+        "psql -Xqd shop -c 'TRUNCATE words' 5>&- 6>&- </dev/null &\n"
+        f'until [ "$(psql -XqAtd shop -c "{look}")" = 1 ]; do :; done'
+    )
+    on.clear()
+    ran = on.run(
+        "dump_it",
+        dump_script(SHOP),
+        on.wrap("/usr/lib/postgresql/*/bin/pg_dump", "--snapshot=*", after),
+    )
+    assert ran.ok, ran.said
+    fingerprint = on.says("cat /var/lib/trial/saved/proof/fingerprint")
+    assert {line[1]: line[3] for line in lines(fingerprint, "table")}["public.words"] == "7"
+    eventually(lambda: on.sql("SELECT count(*) FROM words") == "0", "it is truncated at last")
+
+
+def test_a_database_of_another_tablespace_is_proved(on: Postgresql) -> None:
+    on.says("rm -rf /srv/trial-space; install -d -o postgres /srv/trial-space")
+    on.sql("CREATE TABLESPACE \"trial space\" LOCATION '/srv/trial-space'", "postgres")
+    try:
+        on.sql('CREATE DATABASE shop_spaced TABLESPACE "trial space"', "postgres")
+        on.sql("CREATE TABLE there AS SELECT generate_series(1, 9) AS n", "shop_spaced")
+        spaced = PostgresqlSource(postgresql="shop_spaced")
+        fingerprint = on.dump(dump_script(spaced))
+        on.restore()
+        assert on.prove(prove_script(spaced)) == fingerprint and on.left() == ""
+    finally:
+        on.gone()
+        on.sql('DROP TABLESPACE "trial space"', "postgres")
 
 
 def test_a_dump_whose_tool_is_killed_is_none(on: Postgresql) -> None:
