@@ -24,6 +24,8 @@ class Checks:
             again, a part stays so.
         packs, hit: ids of damaged packs, and of snapshots that this hits, as far as notes name them.
         hits: how many snapshots; None if that could not be found out.
+        blind: of snapshots made after the first of these times nobody knows whether they are hit, unless
+            they were proved after the second; None: nothing is damaged.
     """
 
     def __init__(self, notes: Sequence[Snapshot], subsets: int) -> None:
@@ -37,6 +39,11 @@ class Checks:
         known = all(each.tags.get("hits", "").isdigit() for each in wrong)
         most = max((int(each.tags["hits"]) for each in wrong), default=0) if known else 0
         self.hits = max(most, len(self.hit)) if known else None
+        named = (
+            all(int(e.tags["hits"]) <= len(_joined([e], "hit")) for e in wrong) if known else False
+        )
+        # Snapshots made later share what is damaged, and no note names them.
+        self.blind = (wrong[0].time if named else _NEVER, wrong[-1].time) if wrong else None
 
     def due(self) -> tuple[str, ...]:
         """The parts whose turn it is: the one that is longest ago, and after it one that was found
@@ -64,7 +71,8 @@ class Checks:
         for each in self._notes:
             if each.tags.get("result") == "damaged":
                 found[each.tags["subset"]] = each
-        return [each for each in found.values() if not self._settled(each)]
+        wrong = [each for each in found.values() if not self._settled(each)]
+        return sorted(wrong, key=lambda each: each.time)
 
     def _settled(self, note: Snapshot) -> bool:
         part = note.tags["subset"]

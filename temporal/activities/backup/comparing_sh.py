@@ -78,9 +78,9 @@ manifest_compare() {
   { try one_line '<' <"$work/left"; try one_line '>' <"$work/right"; } |
     try sort -S 16M -T "$work" -t ' ' -k 9,9 |
     awk -v began="$began" -v ended="$ended" -v most="$most" -v most_bytes="$most_bytes" \
-      -v work="$work" -v touched="$T/touched" -v above="$above" "$MANIFEST_KINDS" >"$work/kinds" &&
-    whole || return 1
-  rm -f -- "$T/touched"
+      -v work="$work" -v touched="$T/touched" -v odd_ones="$T/odd" -v above="$above" \
+      "$MANIFEST_KINDS" >"$work/kinds" && whole || return 1
+  rm -f -- "$T/touched" "$T/odd"
   total=$(count "$work/was")
   rec compared "$total" $((total - $(count "$work/left")))
   while read -r kind number; do rec differ "$kind" "$number"; cat "$work/$kind"; done <"$work/kinds"
@@ -104,9 +104,16 @@ function say(kind, line) {
   }
 }
 function late(time) { return time >= began - 2 && time < ended + 3 }
-function is_touched() { # both lists are sorted
+function is_touched(   name) { # both lists are sorted
   while (next_one != "" && (next_one "") < (path "")) step()
-  return next_one == path
+  if (next_one == path) return 1
+  name = path
+  return gsub(/[\200-\377]+/, "?", name) && name in odd
+}
+function is_below(   up) { # a folder that was moved there: what is in it keeps its times
+  up = path
+  while (sub("/[^/]*$", "", up)) if (up in came) return 1
+  return 0
 }
 function step() { if ((getline next_one < touched) <= 0) next_one = "" }
 function alone(   is) {
@@ -114,7 +121,9 @@ function alone(   is) {
   if (side != ">") return
   split(line, is, " ")
   if (is[3] == "d" && index(above, path "/") == 1) return
-  say(is_touched() || late(is[8]) ? "created" : "extra", "\t" line)
+  if (!is_touched() && !late(is[8]) && !is_below()) { say("extra", "\t" line); return }
+  if (is[3] == "d") came[path]
+  say("created", "\t" line)
 }
 function kind_of(was, is,   a, b) {
   split(was, a, " "); split(is, b, " ")
@@ -123,7 +132,11 @@ function kind_of(was, is,   a, b) {
   if (a[2] != b[2] || a[3] != b[3] || a[7] != b[7] || a[10] "" != b[10] "") return "corrupt"
   return "metadata"
 }
-BEGIN { step() }
+BEGIN {
+  step()
+  while ((getline line < odd_ones) > 0) { gsub(/(\\ufffd|[\200-\377])+/, "?", line); odd[line] }
+  line = ""
+}
 side != "" && $1 != side && $9 == path {
   if (side == "<") { was = line; is = $0 } else { was = $0; is = line }
   say(kind_of(was, is), was "\t" is); side = ""; next
@@ -134,14 +147,16 @@ manifest_touched() { # reads what `restic ls --json` prints
   LC_ALL=C; export LC_ALL
   work=$X/.temporal-ops
   rm -rf -- "$work"
-  # %5C keeps a backslash apart from those that JSON has put before others.
+  # %5C keeps a backslash apart from those that JSON has put before others. Of bytes that are no UTF-8
+  # JSON keeps only that they were there: such names are looked for apart.
   mkdir -m 700 -- "$work" && sed -n "$MANIFEST_CTIME" |
-    sed 's/\\\\/%5C/g; s/\\t/%09/g; s/\\n/%0A/g; s/\\"/"/g; s/\\u003c/</g; s/\\u003e/>/g
+    sed 's/\\\\/%5C/g; s/\\t/%09/g; s/\\n/%0A/g; s/\\r/\r/g; s/\\"/"/g; s/\\u003c/</g; s/\\u003e/>/g
       s/\\u0026/\&/g; s/%5C/\\/g' >"$work/nodes" &&
     cut -d ' ' -f 1 "$work/nodes" | date -f - +%s >"$work/times" &&
     cut -d ' ' -f 2 "$work/nodes" | paste -d ' ' "$work/times" - |
     awk -v began="$began" '$1 >= began - 2 { print $2 }' |
-    sort -u -S 16M -T "$work" -o "$T/touched"
+    sort -u -S 16M -T "$work" -o "$work/touched" &&
+    { grep -F '\ufffd' "$work/touched" >"$T/odd"; grep -vF '\ufffd' "$work/touched" >"$T/touched"; :; }
 }
 MANIFEST_CTIME='/"struct_type":"node"/{
   s/%/%25/g; s/ /%20/g

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,6 +19,7 @@ from temporal.shared.specs.automation.fleet import Member
 from temporal.shared.specs.backup.backup import MOST_HOURS, Protection
 from temporal.shared.specs.backup.drilling import DrillChoice, DrilledHost, DrilledSource
 from temporal.shared.specs.backup.proofs import Chosen
+from temporal.shared.specs.backup.status import FUTURE
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -41,11 +43,12 @@ async def choose_drill(plan: Protection, member: Member) -> DrillChoice:
         found = await snapshots(plan, name, member.host)
     except Permanent as error:
         return DrillChoice(host=name, because=error.message.removeprefix(f"{name}: "))
-    return chosen(plan, name, found)
+    return chosen(plan, name, found, datetime.now(UTC))
 
 
-def chosen(plan: Protection, host: str, found: Listing) -> DrillChoice:
+def chosen(plan: Protection, host: str, found: Listing, now: datetime) -> DrillChoice:
     """The same, of what is in the repository."""
+    found = found.until(now + FUTURE)
     newest = {source: found.of(host, source)[-1:] for source in plan.sources}
     missing = tuple(source for source, has in newest.items() if not has)
     turn: list[tuple[datetime, Snapshot]] = []
@@ -102,7 +105,7 @@ async def drill_host(plan: Protection, member: Member, choice: DrillChoice) -> D
         return proving.progress(record, name, source)
 
     def script(values: dict[str, bytes]) -> str:
-        return drilling_sh.drill_script(plan, name, choice.chosen, values)
+        return drilling_sh.drill_script(plan, name, choice.chosen, values, int(time.time()))
 
     try:
         records = await saving.on_host(member, plan.references, script, f"drill.{plan.name}", show)

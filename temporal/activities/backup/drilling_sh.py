@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from converge.shell import quote, words
 from temporal.activities.backup import proving_sh
+from temporal.activities.backup.clock_sh import clock
 from temporal.shared.specs.backup.backup import Protection
 from temporal.shared.specs.backup.proofs import Chosen
 from temporal.shared.specs.backup.sources import FilesSource
@@ -16,7 +17,7 @@ PREFIX = "temporal-ops-drill-"
 
 
 def drill_script(
-    plan: Protection, host: str, chosen: Sequence[Chosen], values: Mapping[str, bytes]
+    plan: Protection, host: str, chosen: Sequence[Chosen], values: Mapping[str, bytes], now: int
 ) -> str:
     """Tries the restore of each, and says what came of it.
 
@@ -26,6 +27,7 @@ def drill_script(
     """
     parts = [
         proving_sh.library(plan, host, values),
+        clock(now),
         f"scratch_folder={quote(plan.drill.scratch)} prefix={PREFIX} needed={proving_sh.NEEDED}",
         _DRILL,
     ]

@@ -13,6 +13,7 @@ from temporalio.common import RetryPolicy
 
 from converge.framing import Record
 from temporal.activities.backup import inspecting_sh, judging, metrics
+from temporal.activities.backup.checking import Checks
 from temporal.activities.backup.listing import Listing, listing
 from temporal.activities.backup.looking import looked
 from temporal.activities.backup.saved import explained, text
@@ -20,6 +21,7 @@ from temporal.shared import Permanent, Retryable, options
 from temporal.shared.specs.automation.fleet import Member
 from temporal.shared.specs.backup.backup import Protection
 from temporal.shared.specs.backup.status import (
+    FUTURE,
     BackupStatus,
     Lock,
     Look,
@@ -164,15 +166,18 @@ def judged(
     url = plan.repository.at(by)
     pairs = [(host, source) for host in hosts for source in plan.sources]
     if seen.found is None:
-        rows = [judging.unknown(host, source, seen.because) for host, source in pairs]
+        # All of it stands once, at the repository: with thousands of rows it would fit no payload.
+        short = f"{seen.because[:200]}..." if len(seen.because) > 203 else seen.because
+        rows = [judging.unknown(host, source, short) for host, source in pairs]
         nothing = RepositoryStatus(url=url, by=by, because=seen.because)
         return Looked(rows=tuple(rows), repositories=(nothing,))
     place = judging.repository(
         plan, url, by, seen.found, hosts if whole else None, seen.beside, seen.locks, now
     )
+    blind = Checks(seen.found.until(now + FUTURE).noted("check"), plan.maintain.subsets).blind
     return Looked(
         rows=tuple(
-            judging.row(plan, host, source, seen.found, place.hit, seen.sizes or {}, now)
+            judging.row(plan, host, source, seen.found, place.hit, seen.sizes or {}, now, blind)
             for host, source in pairs
         ),
         repositories=(place,),

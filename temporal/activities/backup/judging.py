@@ -41,6 +41,7 @@ def row(
     hit: Sequence[str],
     sizes: Mapping[str, int],
     now: datetime,
+    blind: tuple[datetime, datetime] | None = None,
 ) -> Row:
     """What is known of one source of one host.
 
@@ -69,6 +70,11 @@ def row(
             reasons.append(("wrong", said, True))
         if _is_hit(newest, hit):
             reasons.append(("wrong", f"its newest snapshot {newest.id[:8]} is damaged", True))
+        elif blind and newest.time > blind[0] and not _proved_since(newest, notes, blind[1]):
+            said = (
+                "its repository is damaged, and whether that hits its newest snapshot is not known"
+            )
+            reasons.append(("unproved", f"{said}: drill it", True))
         reasons += _proof(plan, proved, there[0], now)
     state: State = reasons[0][0] if reasons else "protected"
     hurt = [each.id[:8] for each in there[:-1] if _is_hit(each, hit)]
@@ -117,6 +123,11 @@ def _last(notes: Sequence[Snapshot], result: str) -> Snapshot | None:
     return next((each for each in reversed(notes) if each.tags.get("result") == result), None)
 
 
+def _proved_since(snapshot: Snapshot, notes: Sequence[Snapshot], since: datetime) -> bool:
+    last = [each for each in notes if each.tags.get("of") == snapshot.id and each.time > since]
+    return bool(last) and last[-1].tags.get("result") == "proved"
+
+
 def _is_hit(snapshot: Snapshot, hit: Sequence[str]) -> bool:
     return any(snapshot.id.startswith(each) for each in hit)
 
@@ -144,7 +155,7 @@ def repository(
         hosts: those of the spec that it is for; None: not all are known here.
         said: what restic said beside the list of snapshots.
     """
-    checks = Checks(found.noted("check"), plan.maintain.subsets)
+    checks = Checks(found.until(now + FUTURE).noted("check"), plan.maintain.subsets)
     pruned = found.noted("prune")
     ahead = [each for each in found.snapshots if each.time > now + FUTURE]
     return RepositoryStatus(

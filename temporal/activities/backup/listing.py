@@ -43,6 +43,13 @@ class Listing:
     snapshots: tuple[Snapshot, ...] = ()
     notes: tuple[Snapshot, ...] = ()
 
+    def until(self, last: datetime) -> Listing:
+        """Without what a clock that was ahead has made."""
+        snapshots, notes = (
+            [e for e in each if e.time <= last] for each in (self.snapshots, self.notes)
+        )
+        return Listing(tuple(snapshots), tuple(notes))
+
     def of(self, host: str, source: str) -> tuple[Snapshot, ...]:
         """The snapshots of a host's source, oldest first."""
         return tuple(s for s in self.snapshots if (s.host, s.source) == (host, source))

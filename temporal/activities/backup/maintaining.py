@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -20,6 +21,7 @@ from temporal.shared import Permanent, Progress, Retryable, options
 from temporal.shared.specs.automation.fleet import Member
 from temporal.shared.specs.backup.backup import MOST_HOURS, Protection
 from temporal.shared.specs.backup.maintaining import MaintainChoice, Maintained
+from temporal.shared.specs.backup.status import FUTURE
 
 UNREACHED = "it could not be looked into: "
 
@@ -57,7 +59,7 @@ def chosen(
 ) -> MaintainChoice:
     """The same, of what was seen."""
     assert seen.found is not None
-    checks = Checks(seen.found.noted("check"), plan.maintain.subsets).due()
+    checks = Checks(seen.found.until(now + FUTURE).noted("check"), plan.maintain.subsets).due()
     nothing = MaintainChoice(host=host, url=plan.repository.at(host), checks=checks)
     if "forget" not in plan.maintain.steps:
         return nothing
@@ -108,7 +110,7 @@ async def maintain_on_host(plan: Protection, member: Member, choice: MaintainCho
         return progress(record, name, what)
 
     def script(values: dict[str, bytes]) -> str:
-        return maintaining_sh.maintain_script(plan, name, values, choice)
+        return maintaining_sh.maintain_script(plan, name, values, choice, int(time.time()))
 
     lock = hashlib.sha256(plan.repository.at(name).encode()).hexdigest()[:16]
     try:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from converge.shell import quote
 from temporal.activities.backup import restic_sh
+from temporal.activities.backup.clock_sh import clock
 from temporal.activities.backup.inspecting_sh import BOUNDED, LAST_WORDS, LOCKS, LOOK_S
 from temporal.activities.backup.notes_sh import NOTE
 from temporal.shared.specs.backup.backup import Protection
@@ -19,7 +20,7 @@ FIND_S = 3600
 
 
 def maintain_script(
-    plan: Protection, host: str, values: Mapping[str, bytes], choice: MaintainChoice
+    plan: Protection, host: str, values: Mapping[str, bytes], choice: MaintainChoice, now: int
 ) -> str:
     """Does what was chosen, and says what came of it.
 
@@ -33,6 +34,7 @@ def maintain_script(
     parts = [
         restic_sh.library(plan.repository, host, values, plan.tries),
         f"plan={quote(plan.name)} host={quote(host)} look_s={LOOK_S} find_s={FIND_S}",
+        clock(now),
         NOTE,
         BOUNDED,
         LOCKS,

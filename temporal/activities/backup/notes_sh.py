@@ -15,6 +15,7 @@ note() { # host, tag... : `note:proof` or `note:check`, and what belongs to it
   # shellcheck disable=SC2086 # tags hold no blanks
   set -- backup --json --host "$note_host" --tag temporal-ops-note --tag "backup:$plan" $note_tags \
     -- "$T/noted"
+  if [ -n "${skewed-}" ]; then shift; set -- backup --time "$(corrected)" "$@"; fi
   attempt noted "$@"
 }
 noted() { while IFS= read -r line; do :; done; }

@@ -45,13 +45,13 @@ class Told:
                 }
             case ("broken", count):
                 self._broken = int(count)
-                self._add(f"not restored: {line}" for line in text(record).splitlines())
+                self._add(f"not restored: {line}" for line in lines(record))
             case ("fingerprint", _, _):
-                self._add(text(record).splitlines())
+                self._add(lines(record))
             case ("differ", ("corrupt" | "metadata" | "extra"), _):
-                self._add(told(line) for line in text(record).splitlines())
+                self._add(told(line) for line in lines(record))
             case ("lost", _):
-                self._add(f"{plain(line)}: is missing" for line in text(record).splitlines())
+                self._add(f"{plain(line)}: is missing" for line in lines(record))
 
     def because(self, why: str, status: int, said: str) -> str:
         """Why it is not proved, in a line, with what to do; nothing if it is."""
@@ -71,6 +71,11 @@ class Told:
 
     def _add(self, lines: Iterable[str]) -> None:
         self._lines += [line[:_LONGEST] for line in lines][: SHOWN - len(self._lines)]
+
+
+def lines(record: Record) -> list[str]:
+    """Of a record's body. A name may hold what `splitlines` takes for an end as well."""
+    return [line for line in text(record).split("\n") if line]
 
 
 def told(line: str) -> str:

@@ -109,7 +109,9 @@ def included(path: str) -> str:
 
 _COMMON = rf"""
 last_words() {{ tail -c {LAST_WORDS} -- "$1" 2>/dev/null; }}
-apart() {{ # a function, on its own: set -e holds in it wherever this stands; what it says goes to $T/out
+# A function, on its own; what it says goes to $T/out. Where `sh` is dash or busybox set -e holds in it,
+# wherever this stands; bash ignores it in a condition, so each step tells of its own failure.
+apart() {{
   ( exec 6>&-; set -eu; "$1" ) >"$T/out" 2>&1 </dev/null &
   wait "$!"
 }}

@@ -139,8 +139,11 @@ r() {
   (
     environment
     export RESTIC_CACHE_DIR="$S/cache/restic" RESTIC_PROGRESS_FPS=0.5
-    # Its process is written down before it can take a lock: so its lock is known as one of ours.
-    exec sh -c 'echo "$$" >"$0"; exec restic "$@"' "$r_mark" OPTIONS "$@"
+    # Its process is written down before it can take a lock: so its lock is known as one of ours, also
+    # after a power cut.
+    exec sh -c 'echo "$$" >"$0"
+      case " $* " in *" --no-lock "*) ;; *) sync "$0" 2>/dev/null ;; esac
+      exec restic "$@"' "$r_mark" OPTIONS "$@"
   )
   r_rc=$?
   # One that ended well, or never came to a lock, leaves none. Of any other the mark stays until it is
@@ -180,11 +183,14 @@ own_locks() { # removes what our dead left; 1: it could not, and says why in $T/
     [ -z "$ol_others" ] || { printf '%s\n' "$ol_others" >"$T/locks"; return 1; }
     ( environment
       export RESTIC_CACHE_DIR="$S/cache/restic"
-      if [ "$(id -u)" = 0 ] && command -v unshare >/dev/null; then
-        # Among processes of its own it finds none with the numbers of our dead.
+      ol_again=
+      for ol_each in $ol_ours; do [ ! -e "/proc/$ol_each" ] || ol_again=yes; done
+      # Among processes of its own it finds none that has the number of one of our dead now; but nor
+      # does it find a restic that has begun since we looked. So only where it has to be.
+      if [ -n "$ol_again" ]; then
+        [ "$(id -u)" = 0 ] && command -v unshare >/dev/null || exit 1
         exec unshare --fork --pid --mount-proc restic OPTIONS unlock -q
       fi
-      for ol_each in $ol_ours; do [ ! -e "/proc/$ol_each" ] || exit 1; done
       exec restic OPTIONS unlock -q ) >"$T/locks" 2>&1 || return 1
     rec unlocked $ol_ours
   fi

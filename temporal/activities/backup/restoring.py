@@ -27,8 +27,9 @@ from temporal.shared.specs.backup.sources import (
     RedisSource,
     SqliteSource,
 )
+from temporal.shared.specs.backup.status import FUTURE
 
-_KEPT = re.compile(r"kept as (\S+?)[.;]?$", re.MULTILINE)
+_KEPT = re.compile(r"kept as (.+?)[.;]?$", re.MULTILINE)
 
 
 @activity.defn
@@ -45,13 +46,16 @@ async def find_snapshot(spec: RestoreSpec) -> Chosen:
         Retryable: the host was not reached.
     """
     found = await snapshots(spec.backup, spec.host, spec.onto, spec.source)
-    return meant(spec, found)
+    return meant(spec, found, datetime.now(UTC))
 
 
-def meant(spec: RestoreSpec, found: Listing) -> Chosen:
+def meant(spec: RestoreSpec, found: Listing, now: datetime) -> Chosen:
     """The same, of what is in the repository."""
     every = found.of(spec.host, spec.source)
     fitting = [each for each in every if spec.fits(each.id, each.time, each.tags)]
+    if spec.at == LATEST:
+        # By a clock that was wrong; it can be had by its id.
+        fitting = [each for each in fitting if each.time <= now + FUTURE] or fitting
     what = f"{spec.host}/{spec.source}"
     if not fitting:
         if not every:
@@ -155,7 +159,7 @@ def restored(spec: RestoreSpec, chosen: Chosen, records: Iterable[Record]) -> Re
             case ("to",):
                 places.append(said)
             case ("aside",):
-                aside += said.splitlines()
+                aside += filter(None, said.split("\n"))
             case ("beside",):
                 note = f"what was restored is at {said}; what was live is untouched"
             case ("result", _, ending, why, status):
@@ -178,7 +182,8 @@ def restored(spec: RestoreSpec, chosen: Chosen, records: Iterable[Record]) -> Re
         files=told.files,
         size=told.size,
         seconds=told.seconds,
-        kept_aside=tuple(aside),
+        # Of a name that was written down before a power cut it is told once more after that.
+        kept_aside=tuple(dict.fromkeys(aside)),
         note=note,
     )
 

@@ -254,7 +254,7 @@ load_from() {
   case $1 in /*) mkdir -p -m 700 -- "${1%/*}" >"$T/out" 2>&1 || { why=place; return; } ;; esac
   rec working loading
   ticks; loaded=$ticks
-  apart loading; loading_rc=$?
+  apart loading; loading_rc=$?; rm -f -- "$T/hook"
   ticks; loaded=$((ticks - loaded))
   case $1 in /var/restore/*) rmdir -- "${1%/*}" 2>/dev/null ;; esac # a server has taken it from there
   [ "$loading_rc" = 0 ] || { why=load rc=$loading_rc; return; }

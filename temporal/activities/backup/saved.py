@@ -13,9 +13,16 @@ from temporal.shared.specs.backup.backup import LISTED, Ending, HostBackup, Sour
 from temporal.shared.specs.backup.sources import KINDS, Source
 
 
-def host_backup(host: str, sources: Mapping[str, Source], records: Iterable[Record]) -> HostBackup:
+def host_backup(
+    host: str, sources: Mapping[str, Source], records: Iterable[Record], *, manifest: bool = True
+) -> HostBackup:
     """What came of each source, from the records of `saving_sh.save_script`. One of which they say
-    nothing has failed."""
+    nothing has failed.
+
+    Args:
+        manifest: whether one is among the files of each snapshot.
+    """
+    own = 1 + manifest
     found: list[SourceBackup] = []
     now: dict[str, Any] = {}
     note = ""
@@ -31,7 +38,7 @@ def host_backup(host: str, sources: Mapping[str, Source], records: Iterable[Reco
                 lines = tuple(map(_unescaped, text(record).splitlines()[:LISTED]))
                 now |= {"unread": int(count), "unreadable": lines}
             case ("result", _, end, status):
-                found.append(_source(now, end, int(status), text(record)))
+                found.append(_source(now, end, int(status), text(record), own))
             case ("after", name) if found and found[-1].source == name:
                 said = f"its `after` failed: {last_line(text(record))}"
                 notes = "; ".join(filter(None, (found[-1].note, said)))
@@ -44,7 +51,8 @@ def host_backup(host: str, sources: Mapping[str, Source], records: Iterable[Reco
     return HostBackup(host=host, sources=tuple(found))
 
 
-def _source(now: Mapping[str, Any], end: str, status: int, said: str) -> SourceBackup:
+def _source(now: Mapping[str, Any], end: str, status: int, said: str, own: int) -> SourceBackup:
+    """`own`: so many of its files come from us."""
     endings: dict[str, Ending] = {
         "ok": "saved",
         "incomplete": "incomplete",
@@ -58,7 +66,7 @@ def _source(now: Mapping[str, Any], end: str, status: int, said: str) -> SourceB
         # Also where a part of the repository that it would compare with is damaged.
         because = last_line(said)
     kept = dict(now) if ending in ("saved", "incomplete") else _named(now)
-    if kept.get("kind") == "files" and kept.get("files", 1) <= 1:  # one is our own
+    if kept["kind"] == "files" and kept.get("files", own + 1) <= own:
         kept["note"] = "; ".join(filter(None, (kept["note"], "there are no files in it")))
     return SourceBackup(**{**kept, "ending": ending, "because": because})
 

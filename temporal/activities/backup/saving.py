@@ -57,7 +57,7 @@ async def back_up_host(plan: Protection, member: Member) -> HostBackup:
         records = await on_host(member, plan.references, script, f"backup.{plan.name}", show)
     except Permanent as error:
         return HostBackup(host=name, because=error.message.removeprefix(f"{name}: "))
-    return saved.host_backup(name, plan.sources, records)
+    return saved.host_backup(name, plan.sources, records, manifest=plan.manifest)
 
 
 async def on_host(
@@ -66,7 +66,8 @@ async def on_host(
     """Runs a task on the host, under a run id that outlives this attempt; it is ended gently.
 
     Args:
-        references: secret references; `script` is given what they stand for.
+        references: secret references.
+        script: makes the script; given what they stand for. Asked anew whenever the task is begun anew.
         lock: who holds it keeps others of this name out.
         show: what a record means for who watches.
 
@@ -88,7 +89,7 @@ async def on_host(
         host = await open_host(member.host)
         try:
             return await run_task(
-                *(host, run_id, script(values)),
+                *(host, run_id, lambda: script(values)),
                 secrets=resolve,
                 on_record=heard,
                 lock=lock,

@@ -13,6 +13,7 @@ from temporal.activities.backup import (
     restic_sh,
     sqlite_sh,
 )
+from temporal.activities.backup.clock_sh import clock
 from temporal.shared.specs.backup.backup import Protection
 from temporal.shared.specs.backup.sources import (
     FilesSource,
@@ -41,8 +42,8 @@ def save_script(plan: Protection, host: str, values: Mapping[str, bytes], now: i
     """
     parts = [
         restic_sh.library(plan.repository, host, values, plan.tries),
-        f"plan={quote(plan.name)} host={quote(host)} their_now={now} calm={'yes' if plan.nice else ''}",
-        _CLOCK,
+        f"plan={quote(plan.name)} host={quote(host)} calm={'yes' if plan.nice else ''}",
+        clock(now),
         _SAVE,
     ]
     if any(isinstance(each, FilesSource) for each in plan.sources.values()):
@@ -64,8 +65,9 @@ def _source(name: str, source: Source, values: Mapping[str, bytes], manifest: bo
         prepare, targets = f"{dumping(source, values)}\ndump_it", []
     return "\n".join(
         [
-            f"before() {{\n{source.before or ':'}\n}}",
-            f"after() {{\n{source.after or ':'}\n}}",
+            # By eval: what is no sh is the failure of this source alone, and says so.
+            f"before() {{ eval {quote(source.before or ':')}; }}",
+            f"after() {{ eval {quote(source.after or ':')}; }}",
             f"prepare() {{\n{prepare}\n}}",
             f"set -- {words([*arguments, '--', *targets])}",
             f'save {quote(name)} {quote(source.kind)} "$@"',
@@ -102,15 +104,6 @@ def secret(reference: str | None, values: Mapping[str, bytes]) -> str:
     return f"db_password={quote(values[reference].decode(errors='surrogateescape'))}\n"
 
 
-# Between the worker's look at its clock and ours are a connection and a wait for the lock, of half a
-# minute at most.
-_CLOCK = r"""
-clock=$(date +%s) off=$((clock - their_now)) skewed=
-if [ "$off" -lt -60 ] || [ "$off" -gt 120 ]; then skewed=yes; fi
-rec clock "$off" $skewed
-corrected() { date -d "@$(($(date +%s) - off))" '+%Y-%m-%d %H:%M:%S'; }
-"""
-
 _SAVE = rf"""
 gentle() {{ # a program, after all others
   if [ -n "$calm" ]; then
@@ -121,8 +114,10 @@ last_words() {{ tail -c {LAST_WORDS} -- "$1" 2>/dev/null; }}
 part() {{ # a function, on its own; what it says goes to $T/out
   ( set -eu; "$1" ) >"$T/out" 2>&1 </dev/null
 }}
-hook() {{ # nobody ends it in the middle
-  : >"$T/hook"; part "$1"; hook_rc=$?; rm -f -- "$T/hook"; return "$hook_rc"
+# Nobody ends a hook in the middle. It and `part` are never called in a condition, nor is what calls
+# them: there the shell ignores set -e, and goes on after what failed.
+hook() {{ # sets $hook_rc
+  : >"$T/hook"; part "$1"; hook_rc=$?; rm -f -- "$T/hook"
 }}
 are_there() {{ # restic leaves out what is not there, and takes that for well done
   for path; do
@@ -152,10 +147,12 @@ save() {{ # name, kind, restic's arguments
   ( umask 077; rm -rf -- "$W/proof" "$W/dump" && mkdir -p -- "$W/proof" "$W/dump" ) >"$T/out" 2>&1 ||
     {{ rec result "$name" space 1; last_words "$T/out"; return 0; }}
   rec working before
-  if ! hook before; then
-    rec result "$name" before 1; last_words "$T/out"; hook after || :; return 0; fi
+  hook before
+  if [ "$hook_rc" != 0 ]; then
+    rec result "$name" before 1; last_words "$T/out"; hook after; return 0; fi
   save_it "$@"
-  hook after || {{ rec after "$name"; last_words "$T/out"; }}
+  hook after
+  [ "$hook_rc" = 0 ] || {{ rec after "$name"; last_words "$T/out"; }}
   rm -rf -- "$W/dump"
 }}
 # Hashing a lot takes as long as it takes restic to read a good part of it, so they go on side by side.

@@ -38,19 +38,27 @@ over_live() {{ # paths
   number=0
   for path; do
     staged_at "$number" "$path"
-    swap "$path" >"$T/out" 2>&1 || {{ why=swap; rm -f -- "$T/hook"; return; }}
+    swap "$path" >"$T/out" 2>&1 || {{ why=swap; rm -f -- "$T/hook"; tell_aside; return; }}
+    : >"$D/swapped.$number"; sync -f -- "$D"
     rm -rf -- "$X"; number=$((number + 1))
   done
   rm -f -- "$T/hook"
-  [ ! -e "$D/aside" ] || {{ rec aside; cat "$D/aside"; }}
+  tell_aside
   verdict=restored
 }}
+tell_aside() {{ [ ! -e "$D/aside" ] || {{ rec aside; cat "$D/aside"; }}; }}
 can_go() {{ # path: whether it may be renamed under those who use it
   [ "$1" != / ] || {{ echo "/ cannot be taken out of use: restore it to a new place"; return 1; }}
   for each in /usr /bin /sbin /lib /proc /sys /dev /run "$S" "$D"; do
     case $each/ in "$1"/*)
       echo "$1 holds $each, without which the host does not run: restore it to a new place"; return 1 ;;
     esac
+  done
+  # Its entries are renamed, and what is mounted cannot be.
+  mountpoint -q -- "$1" 2>/dev/null || return 0
+  for each in "$1"/* "$1"/.[!.]* "$1"/..?*; do
+    ! mountpoint -q -- "$each" 2>/dev/null ||
+      {{ echo "$each is mounted in $1 and cannot be put aside: restore it to a new place"; return 1; }}
   done
 }}
 staged_at() {{ # number, path: sets $home and $X
@@ -91,32 +99,43 @@ aside_of() {{ # path, what it is: sets $aside to a name that is free, on the sam
   while [ -e "$aside" ] || [ -h "$aside" ]; do aside=$aside~; done
 }}
 swap() {{ # path: what is in $X gets its name; may be called again wherever it was ended
-  [ -e "$X$1" ] || [ -h "$X$1" ] || return 0
+  if [ ! -e "$X$1" ] && [ ! -h "$X$1" ]; then
+    # It has its name already, if its folder is still there, or was removed by us after that.
+    [ -d "$X" ] || [ -e "$D/swapped.$number" ] ||
+      {{ echo "$X$1, which was restored, is no more there: is what it lies on not mounted?"; return 1; }}
+    return 0
+  fi
   if [ "$home" = "$1" ]; then swap_entries "$1"; return; fi
   if [ -e "$1" ] || [ -h "$1" ]; then
     aside_of "$1" before
-    echo "$aside" >>"$D/aside"
+    echo "$aside" >>"$D/aside" || return 1
     mv -T -- "$1" "$aside" || return 1
   fi
   mv -T -- "$X$1" "$1"
+}}
+put_by() {{ # an entry: one of its name may be there, and who came up after a power cut made it anew
+  by=$(cat "$D/into.$number")/${{1##*/}}
+  while [ -e "$by" ] || [ -h "$by" ]; do by=$by~; done
+  mv -T -- "$1" "$by"
 }}
 swap_entries() {{ # mount point
   if [ ! -e "$D/emptied.$number" ]; then
     [ -e "$D/into.$number" ] || {{
       aside_of "$1" before; echo "$aside" >"$D/into.$number"; echo "$aside" >>"$D/aside"; }}
-    aside=$(cat "$D/into.$number")
-    mkdir -p -m 700 -- "$aside" || return 1
+    mkdir -p -m 700 -- "$(cat "$D/into.$number")" || return 1
     for each in "$1"/* "$1"/.[!.]* "$1"/..?*; do
       case ${{each##*/}} in lost+found|{STAGING}*|.before-*|.restored-*) continue ;; esac
       [ -e "$each" ] || [ -h "$each" ] || continue
-      mv -T -- "$each" "$aside/${{each##*/}}" || return 1
+      put_by "$each" || return 1
     done
     : >"$D/emptied.$number"
   fi
   for each in "$X$1"/* "$X$1"/.[!.]* "$X$1"/..?*; do
     [ -e "$each" ] || [ -h "$each" ] || continue
     case ${{each##*/}} in lost+found|.before-*|.restored-*) continue ;; esac
-    mv -T -- "$each" "$1/${{each##*/}}" || return 1
+    at=$1/${{each##*/}}
+    {{ [ ! -e "$at" ] && [ ! -h "$at" ]; }} || put_by "$at" || return 1
+    mv -T -- "$each" "$at" || return 1
   done
   chmod --reference="$X$1" -- "$1" && chown --reference="$X$1" -- "$1"
 }}

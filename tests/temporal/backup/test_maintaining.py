@@ -241,6 +241,43 @@ async def test_a_lock_of_our_own_dead_is_removed_and_nobody_elses(
     assert planted.locks() == []
 
 
+# Whoever unlocks begins a backup first, as by chance somebody may, and waits until that has its lock.
+RACE = r"""
+cat >/usr/local/sbin/restic <<'END'
+#!/bin/sh
+case " $* " in *" unlock "*)
+  systemd-run -q --unit=racing -E RESTIC_REPOSITORY="$RESTIC_REPOSITORY" \
+    -E RESTIC_PASSWORD="$RESTIC_PASSWORD" -E HOME=/root \
+    sh -c 'sleep 600 | /usr/bin/restic -q backup --stdin'
+  until [ "$(ls "$RESTIC_REPOSITORY/locks" | wc -l)" = 2 ]; do sleep 0.1; done ;;
+esac
+exec /usr/bin/restic "$@"
+END
+chmod +x /usr/local/sbin/restic
+"""
+
+
+@aio
+async def test_unlocking_takes_no_lock_of_one_that_begins_just_then(
+    env: Environment, backup_server: BackupServer
+) -> None:
+    planted = Planted(backup_server(), "race")
+    server = planted.server
+    dead = int(says(server, "sh -c 'echo $$'"))
+    says(server, f"echo {dead} >/var/lib/converge/backup/open/{key_of(planted)}.killed")
+    left = planted.lock(says(server, "uname -n"), dead, timedelta(minutes=2))
+    planted.grow()
+    says(server, RACE)
+    try:
+        _, did, _ = await done(env, plan(planted, "prune", wait=1))
+        locks = planted.locks()
+    finally:
+        says(server, "rm -f /usr/local/sbin/restic; systemctl stop racing", fails=True)
+    assert did is not None and did.unlocked == 1, did
+    assert len(locks) == 1 and locks != [left]
+    assert did.freed is None and did.problems, "it did not prune beside it"
+
+
 @aio
 async def test_of_two_at_once_one_waits_or_says_who_is_at_it(
     env: Environment, backup_server: BackupServer

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.client import WorkflowFailureError
 
 from converge.shell import quote
 from lab.testing import eventually
@@ -174,12 +177,12 @@ async def test_databases_get_a_new_name_and_then_the_old_one(
     server = backup_server("trixie")
     says(
         server,
-        "rm -rf /srv/notes.db* /var/restore; sqlite3 /srv/notes.db 'CREATE TABLE t (n); INSERT INTO t"
-        " VALUES (1)'; cd /; runuser -u postgres -- psql -qAt -c 'DROP DATABASE IF EXISTS back'"
-        " -c 'CREATE DATABASE back' 2>&1; runuser -u postgres -- psql -q back -c"
-        " 'CREATE TABLE t AS SELECT generate_series(1, 9) AS n'",
+        "rm -rf '/srv/my notes.db'* /var/restore; sqlite3 '/srv/my notes.db'"
+        " 'CREATE TABLE t (n); INSERT INTO t VALUES (1)'; cd /; runuser -u postgres -- psql -qAt"
+        " -c 'DROP DATABASE IF EXISTS back' -c 'CREATE DATABASE back' 2>&1;"
+        " runuser -u postgres -- psql -q back -c 'CREATE TABLE t AS SELECT generate_series(1, 9) AS n'",
     )
-    sources = {"orders": {"postgresql": "back"}, "notes": {"sqlite": "/srv/notes.db"}}
+    sources = {"orders": {"postgresql": "back"}, "notes": {"sqlite": "/srv/my notes.db"}}
     trial = Trial.of(env, server, "base", sources)
     await trial.back_up()
 
@@ -199,13 +202,16 @@ async def test_databases_get_a_new_name_and_then_the_old_one(
     assert swapped.to == ("back",) and (rows("back"), rows(old)) == ("9", "0")
     assert swapped.proved and old.startswith("back_before_")
 
-    trial.says("sqlite3 /srv/notes.db 'DELETE FROM t'")
+    trial.says("sqlite3 '/srv/my notes.db' 'DELETE FROM t'")
     [file] = (await trial.restored("notes")).to
-    assert trial.says(f"sqlite3 {file} 'SELECT n FROM t'; stat -c %a $(dirname {file})") == "1\n700"
+    assert (
+        trial.says(f"sqlite3 '{file}' 'SELECT n FROM t'; stat -c %a \"$(dirname '{file}')\"")
+        == "1\n700"
+    )
     swapped = await trial.restored("notes", over_live=True, sure=f"{server.name}/notes")
-    assert swapped.to == ("/srv/notes.db",)
-    assert trial.says("sqlite3 /srv/notes.db 'SELECT n FROM t'") == "1"
-    assert trial.says(f"sqlite3 {swapped.kept_aside[0]} 'SELECT count(*) FROM t'") == "0"
+    assert swapped.to == ("/srv/my notes.db",)
+    assert trial.says("sqlite3 '/srv/my notes.db' 'SELECT n FROM t'") == "1"
+    assert trial.says(f"sqlite3 '{swapped.kept_aside[0]}' 'SELECT count(*) FROM t'") == "0"
     trial.nothing_is_left()
     trial.says(f"cd /; for d in back {name} {old}; do runuser -u postgres -- dropdb $d; done")
 
@@ -251,18 +257,29 @@ async def test_one_that_is_killed_on_the_host_begins_anew(
     assert trial.says(f"ls {trial.url}/locks") == "" and trial.says(LEFT) == ""
 
 
-# Cuts what runs it as soon as the live folder has been renamed, once.
-CUTS = r"""
-cat >/usr/local/sbin/mv <<'END'
+@contextlib.contextmanager
+def once(trial: Trial, when: str, then: str) -> Iterator[None]:
+    """What moves files does `then` first, once, when `when` (a pattern of sh) fits "FROM TO".
+
+    In it `cut` kills all that runs there for us, and `mv` moves them.
+    """
+    trial.says(
+        f"""rm -rf /srv/cut; cat >/usr/local/sbin/mv <<'END'
 #!/bin/sh
-for last; do :; done
-if [ "$last" = /srv/shop/up ] && mkdir /srv/cut 2>/dev/null; then
-  systemctl kill -s KILL 'converge-*'; sleep 5
-fi
+from= to=; for each; do from=$to to=$each; done
+mv() {{ /usr/bin/mv "$@"; }}
+cut() {{ systemctl kill -s KILL 'converge-*'; sleep 5; }}
+case "$from $to" in {when}) if mkdir /srv/cut 2>/dev/null; then {then}
+fi ;; esac
 exec /usr/bin/mv "$@"
 END
-chmod +x /usr/local/sbin/mv
-"""
+chmod +x /usr/local/sbin/mv"""
+    )
+    try:
+        yield
+    finally:
+        trial.says("rm /usr/local/sbin/mv")
+    assert trial.says("ls -d /srv/cut") == "/srv/cut", "it came to that"
 
 
 async def test_a_swap_that_is_cut_half_way_is_brought_to_its_end(
@@ -273,16 +290,115 @@ async def test_a_swap_that_is_cut_half_way_is_brought_to_its_end(
     trial = Trial.of(env, server, "half", {"files": {"files": ["/srv/shop/up", "/srv/other/file"]}})
     await trial.back_up()
     was = look(trial, "/srv/shop/up")
-    trial.says("rm -rf /srv/cut; rm /srv/shop/up/f1; echo bad >/srv/other/file")
-    trial.says(CUTS)
-    try:
+    trial.says("rm /srv/shop/up/f1; echo bad >/srv/other/file")
+    # The live folder has been renamed by then.
+    with once(trial, "*' /srv/shop/up'", "cut"):
         done = await trial.restored("files", over_live=True, sure=f"{server.name}/files")
-    finally:
-        trial.says("rm /usr/local/sbin/mv")
-    assert trial.says("ls -d /srv/cut") == "/srv/cut"
     assert done.proved == 10 and look(trial, "/srv/shop/up") == was
     kept = dict(each.split(".before-") for each in done.kept_aside)
     assert list(kept) == ["/srv/other/file", "/srv/shop/up"]
     assert trial.says("cat /srv/other/file /srv/other/file.before-*") == "old\nbad"
     assert trial.says("ls /srv/shop/up.before-*") == "f2\nf3\nhard\nlink\nsub"
     trial.nothing_is_left()
+
+
+async def test_a_swap_that_is_cut_and_has_lost_its_copy_is_no_success(
+    env: Environment, backup_server: BackupServer
+) -> None:
+    server = backup_server()
+    says(server, FILES)
+    trial = Trial.of(env, server, "lost", {"files": {"files": "/srv/shop/up"}})
+    await trial.back_up()
+    live = look(trial, "/srv/shop/up")
+    # As if the disk that it lies on were not mounted after a power cut.
+    with once(trial, "*' /srv/shop/up'", "rm -rf /srv/shop/.temporal-ops-*; cut"):
+        why, result = await trial.refused("files", over_live=True, sure=f"{server.name}/files")
+    assert "is no more there: is what it lies on not mounted?" in why
+    assert result is not None and result.ending == "failed"
+    [kept] = result.kept_aside
+    assert look(trial, kept) == live and kept in why
+    trial.nothing_is_left()
+
+
+async def test_a_swap_that_fails_says_where_what_was_live_is(
+    env: Environment, backup_server: BackupServer
+) -> None:
+    server = backup_server()
+    says(server, FILES)
+    trial = Trial.of(env, server, "anew", {"files": {"files": "/srv/shop/up"}})
+    await trial.back_up()
+    live = look(trial, "/srv/shop/up")
+    with once(trial, "*' /srv/shop/up'", "mkdir -p /srv/shop/up/made-anew"):
+        why, result = await trial.refused("files", over_live=True, sure=f"{server.name}/files")
+    assert result is not None
+    [kept] = result.kept_aside
+    assert kept in why and look(trial, kept) == live
+    trial.says("rm -rf /srv/shop/.temporal-ops-restore-*")
+
+
+async def test_what_comes_up_anew_in_a_mount_takes_the_place_of_nothing(
+    env: Environment, backup_server: BackupServer
+) -> None:
+    server = backup_server()
+    says(server, "rm -rf /srv/vol; mkdir /srv/vol; mount -t tmpfs -o size=20m none /srv/vol")
+    try:
+        says(server, "echo saved >/srv/vol/app; mkdir /srv/vol/in")
+        trial = Trial.of(env, server, "anew", {"files": {"files": "/srv/vol"}})
+        await trial.back_up()
+        trial.says("echo precious >/srv/vol/app; mount -t tmpfs -o size=1m none /srv/vol/in")
+        sure = f"{server.name}/files"
+        why, _ = await trial.refused("files", over_live=True, sure=sure)
+        assert "/srv/vol/in is mounted in /srv/vol and cannot be put aside" in why
+        assert trial.says("umount /srv/vol/in; cat /srv/vol/app") == "precious"
+        # A service starts after the power cut, and makes what it misses.
+        then = 'mv "$@"; : >/srv/vol/app; cut'
+        with once(trial, "'/srv/vol/app /srv/vol/.before-'*", then):
+            done = await trial.restored("files", over_live=True, sure=sure)
+        [kept] = done.kept_aside
+        assert (
+            trial.says(f"cat /srv/vol/app {kept}/app; ls {kept}")
+            == "saved\nprecious\napp\napp~\nin"
+        )
+        trial.nothing_is_left()
+    finally:
+        says(server, "umount /srv/vol/in 2>/dev/null; umount /srv/vol")
+
+
+async def test_a_swap_of_a_database_is_not_left_half_done_by_a_cancel(
+    env: Environment, backup_server: BackupServer
+) -> None:
+    server = backup_server()
+    says(
+        server,
+        "mariadb -e 'CREATE OR REPLACE DATABASE shelf; CREATE TABLE shelf.t (n INT PRIMARY KEY);"
+        " INSERT INTO shelf.t VALUES (1), (2); CREATE TRIGGER shelf.keep BEFORE DELETE ON shelf.t"
+        " FOR EACH ROW SET @gone = OLD.n'",
+    )
+    trial = Trial.of(env, server, "shelf", {"shop": {"mariadb": "shelf"}})
+    await trial.back_up()
+    trial.says(
+        "mariadb shelf -e 'INSERT INTO t VALUES (3)'; systemd-run -q --unit=reader -- mariadb shelf"
+        " -e 'BEGIN; SELECT * FROM t; SELECT SLEEP(600)'"
+    )
+    sure = f"{server.name}/shop"
+    try:
+        run = await env.start("RestoreBackup", trial.restore("shop", over_live=True, sure=sure))
+        waits = "mariadb -e 'SHOW PROCESSLIST' | grep -c 'Waiting for table metadata lock' || :"
+        await asyncio.to_thread(
+            eventually, lambda: trial.says(waits) != "0", "it waits for a lock", 60
+        )
+        await run.cancel()
+        asked = "ls /run/converge/*/ending 2>/dev/null || :"
+        await asyncio.to_thread(
+            eventually, lambda: trial.says(asked) != "", "it is asked to end", 90
+        )
+    finally:
+        trial.says("systemctl stop reader")
+    with pytest.raises(WorkflowFailureError):
+        await asyncio.wait_for(run.result(), 120)
+    count = "SELECT count(*) FROM t; SHOW TRIGGERS"
+    live = trial.says(f"mariadb -N shelf -e '{count}'")
+    [old] = trial.says("mariadb -N -e 'SHOW DATABASES' | grep shelf_before_").split()
+    aside = trial.says(f"mariadb -N {old} -e '{count}'")
+    assert live.startswith("2\nkeep\t") and aside.startswith("3\nkeep\t"), (live, aside)
+    trial.says(f"mariadb -e 'DROP DATABASE shelf; DROP DATABASE {old}'")

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from converge.framing import Record
 from temporal.activities.backup.listing import Listing, Snapshot
-from temporal.activities.backup.proving import told
+from temporal.activities.backup.proving import Told, told
 from temporal.activities.backup.restoring import meant
 from temporal.shared import Permanent
 from temporal.shared.errors import SpecError
@@ -137,14 +138,22 @@ FOUND = Listing(
     ],
 )
 def test_the_newest_that_fits_is_meant(asked: dict[str, Any], id: str) -> None:
-    chosen = meant(spec(**asked), FOUND)
+    chosen = meant(spec(**asked), FOUND, NOON)
     assert chosen.snapshot == id * 8 and chosen.roots == ("/srv/shop/up",)
+
+
+def test_one_from_the_future_is_had_only_when_it_is_named() -> None:
+    ahead = snapshot("0bad4444", NOON + 30 * 24 * HOUR)
+    found = Listing((*FOUND.snapshots, ahead))
+    assert meant(spec(), found, NOON).snapshot[:8] == "ef003333"
+    assert meant(spec(at="0bad"), found, NOON).snapshot[:8] == "0bad4444"
+    assert meant(spec(), Listing((ahead,)), NOON).snapshot[:8] == "0bad4444", "there is no other"
 
 
 def test_one_that_is_not_there_or_not_the_only_one_is_refused() -> None:
     def why(found: Listing = FOUND, **asked: Any) -> str:
         with pytest.raises(Permanent) as caught:
-            meant(spec(**asked), found)
+            meant(spec(**asked), found, NOON)
         return caught.value.message
 
     both = why(at="abcd")
@@ -166,5 +175,12 @@ def test_differences_are_said_in_words() -> None:
     was = "< " + "a" * 64 + " f 644 0 0 5 17.5 /srv/a%20b%25"
     now = "> " + "b" * 64 + " f 640 0 0 5 17.5 /srv/a%20b%25"
     assert told(f"{was}\t{now}") == f"/srv/a b%: content {'a' * 12} -> {'b' * 12}, mode 644 -> 640"
+    # Such a name has no end of a line in it.
+    both = f"{was}\x0c\u2028\t{now}\x0c\u2028\n"
+    seen = Told()
+    seen.take(Record("n", ("differ", "corrupt", "1"), both.encode()))
+    seen.take(Record("n", ("found", "1", "0", "1"), b""))
+    [one] = seen.values["differences"]
+    assert one.startswith("/srv/a b%\x0c\u2028: content ")
     link = "< - l 777 0 0 0 1.0 /srv/l to%20a", "> - l 777 0 0 0 1.0 /srv/l to%20b"
     assert told("\t".join(link)) == "/srv/l: points to to a -> to b"

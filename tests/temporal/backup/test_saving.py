@@ -13,6 +13,7 @@ from temporalio.client import WorkflowFailureError
 
 from temporal.activities.backup.listing import moment
 from temporal.shared.specs.automation.outcome import FleetReport
+from temporal.shared.specs.backup.maintaining import Maintain
 from temporal.testing import Environment
 from tests.temporal.backup.conftest import BackupServer
 from tests.temporal.backup.plans import (
@@ -96,10 +97,15 @@ async def test_one_source_that_fails_keeps_no_other_and_the_run_fails_in_the_end
     env: Environment, backup_server: BackupServer
 ) -> None:
     server = backup_server()
-    says(server, "rm -rf /srv/some; mkdir -p /srv/there; echo x >/srv/there/x; rm -f /srv/told")
+    says(
+        server, "rm -rf /srv/some /srv/told /srv/went-on; mkdir -p /srv/there; echo x >/srv/there/x"
+    )
     sources: dict[str, Any] = {
         "gone": {"files": ["/srv/there", "/srv/not-mounted"]},
         "barred": {"files": "/srv/there", "before": "echo no room >&2; exit 3", "after": ":"},
+        # It ends with its first command that fails, as all sh of ours.
+        "ended": {"files": "/srv/there", "before": "ls /nowhere\ntouch /srv/went-on"},
+        "typo": {"files": "/srv/there", "before": "echo 'x"},
         "orders": {"postgresql": "nobody_made_this"},
         "there": {"files": "/srv/there", "after": "echo after >>/srv/told; exit 4"},
     }
@@ -114,6 +120,9 @@ async def test_one_source_that_fails_keeps_no_other_and_the_run_fails_in_the_end
     assert told["barred"] == (
         *("failed", "its `before` failed, and nothing was backed up: no room"),
     )
+    assert told["ended"][0] == "failed" and "/nowhere" in told["ended"][1]
+    assert says(server, "ls /srv/went-on || :") == ""
+    assert told["typo"][0] == "failed" and "nterminated quoted string" in told["typo"][1]
     assert told["orders"][0] == "failed" and "nobody_made_this" in told["orders"][1]
     there = found[server.name, "there"]
     assert there.ending == "saved" and "its `after` failed" in there.note
@@ -123,10 +132,15 @@ async def test_one_source_that_fails_keeps_no_other_and_the_run_fails_in_the_end
 
 @aio
 async def test_a_repository_is_made_only_when_asked_for_and_opened_only_with_its_password(
-    env: Environment, backup_server: BackupServer, monkeypatch: pytest.MonkeyPatch
+    env: Environment,
+    backup_server: BackupServer,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     server = backup_server()
-    says(server, "rm -rf /srv/mistyped /srv/ours; mkdir -p /srv/there; echo x >/srv/there/x")
+    says(
+        server, "rm -rf /srv/mistyped /srv/ours /srv/odd; mkdir -p /srv/there; echo x >/srv/there/x"
+    )
     sources = {"there": {"files": "/srv/there"}}
 
     async def why(repository: dict[str, Any]) -> str:
@@ -142,6 +156,11 @@ async def test_a_repository_is_made_only_when_asked_for_and_opened_only_with_its
     wrong = local("/srv/ours", password="env://TRIAL_OTHER")
     assert await why(wrong) == "the repository's password is wrong"
     assert "nowhere.invalid" in await why(local("rest:http://nowhere.invalid/x", wait=1))
+    odd = tmp_path / "password"
+    odd.write_bytes(b"p\xff'q\xe9")
+    await env.run("BackUp", spec([server], local("/srv/odd", password=f"file://{odd}"), sources))
+    list_it = r"RESTIC_PASSWORD=\$(printf 'p\377\047q\351') restic -q -r /srv/odd snapshots"
+    assert says(server, f'sh -c "{list_it}" | grep -c temporal-ops') == "1"
 
 
 @aio
@@ -235,11 +254,18 @@ async def test_a_clock_that_is_off_does_not_decide_which_snapshot_is_the_newest(
     wanted = spec([server], local("/srv/clock"), {"there": {"files": "/srv/there"}})
     right, day = time.time, 86400
     late = SimpleNamespace(time=lambda: right() - day)
-    monkeypatch.setattr("temporal.activities.backup.saving.time", late)
+    for name in ("saving", "drilling", "maintaining"):
+        monkeypatch.setattr(f"temporal.activities.backup.{name}.time", late)
     run = await env.start("BackUp", wanted)
     await run.result()
+    await env.run("DrillRestore", wanted)
+    check = Maintain(steps=("check",))
+    await env.run("MaintainRepository", wanted.model_copy(update={"maintain": check}))
     monkeypatch.undo()
     data = (await saved(env, run.id))[server.name, "there"]
     assert data.ending == "saved" and "the host's clock is off by 864" in data.note
-    [snapshot] = json.loads(restic(server, "/srv/clock", "snapshots --json"))
-    assert abs(right() - day - moment(snapshot["time"]).timestamp()) < 300
+    made = json.loads(restic(server, "/srv/clock", "snapshots --json"))
+    tags = [tag for each in made for tag in each["tags"] if tag.startswith("note:")]
+    assert len(made) == 3 and sorted(tags) == ["note:check", "note:proof"]
+    for each in made:
+        assert abs(right() - day - moment(each["time"]).timestamp()) < 300, each["tags"]

@@ -55,6 +55,24 @@ def test_each_source_is_told_and_one_of_which_nothing_is_said_has_failed() -> No
     assert found.outcome.ending == "failed" and "orders" in found.outcome.because
 
 
+@pytest.mark.parametrize(
+    ("files", "manifest", "empty"), [(2, True, True), (3, True, False), (1, False, True)]
+)
+def test_a_folder_without_files_is_told(files: int, manifest: bool, empty: bool) -> None:
+    heard = [
+        said("source", "data", "files"),
+        said("summary", body=SUMMARY.replace('processed":3', f'processed":{files}')),
+        said("result", "data", "ok", "0"),
+    ]
+    sources = {"data": plan().sources["data"]}
+    [data] = host_backup("web1", sources, heard, manifest=manifest).sources
+    assert data.ending == "saved"
+    assert data.note == ("there are no files in it" if empty else "")
+    heard[1:] = [said("result", "data", "password", "1")]
+    [data] = host_backup("web1", sources, heard, manifest=manifest).sources
+    assert (data.ending, data.note) == ("failed", "")
+
+
 def test_no_snapshot_is_no_success() -> None:
     heard = [said("source", "data", "files"), said("result", "data", "ok", "0")]
     [data] = host_backup("web1", {"data": plan().sources["data"]}, heard).sources

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from temporal.activities.backup import forgetting, inspecting, judging
+from temporal.activities.backup import drilling, forgetting, inspecting, judging
 from temporal.activities.backup.checking import Checks
 from temporal.activities.backup.forgetting import KEPT_NOTES, Verdict
 from temporal.activities.backup.listing import Listing, Snapshot
@@ -137,6 +138,65 @@ def test_damage_to_the_newest_is_as_bad_as_a_wrong_restore() -> None:
     assert row(found, [id_of(1)[:8]]).state == "wrong"
     older = row(found, [id_of(2)[:8]])
     assert older.state == "protected" and id_of(2)[:8] in older.because
+
+
+def looked(found: Listing) -> Row:
+    """The row of the source, as a look into the whole repository gives it."""
+    [up, _] = inspecting.judged(
+        plan(), "web1", ["web1"], True, inspecting.Seen(found=found), NOW
+    ).rows
+    return up
+
+
+def test_of_a_snapshot_after_damage_nobody_knows_whether_it_is_hit() -> None:
+    snapshots = [snap(1, 3 * DAY), snap(2, HOUR)]
+    damaged = check(2, 2 * DAY, "1/12", "damaged", hits="1", hit=id_of(1)[:8])
+    notes = [proof(1, 2 * DAY + HOUR, of=1), damaged]
+    assert looked(there(snapshots, notes[:1])).state == "protected"
+    after = looked(there(snapshots, notes))
+    assert after.state == "unproved" and after.late and "drill it" in after.because
+    proved = [*notes, proof(3, HOUR / 2, of=2)]
+    assert looked(there(snapshots, proved)).state == "protected"
+    wrong = [*proved, proof(4, HOUR / 4, of=2, result="failed")]
+    assert looked(there(snapshots, wrong)).state == "unproved"
+
+
+def test_of_more_hits_than_are_named_nobody_knows_which() -> None:
+    snapshots = [snap(1, 3 * HOUR), snap(2, 3 * DAY)]
+    notes = [proof(1, 2 * HOUR, of=1)]
+    few = check(2, HOUR, "1/12", "damaged", hits="1", hit=id_of(2)[:8])
+    assert looked(there(snapshots, [*notes, few])).state == "protected", "it is another one"
+    many = check(2, HOUR, "1/12", "damaged", hits="30", hit=id_of(2)[:8])
+    assert looked(there(snapshots, [*notes, many])).state == "unproved"
+
+
+def test_a_clock_that_was_ahead_neither_hides_damage_nor_renews_a_proof() -> None:
+    snapshots = [snap(1, 10 * DAY), snap(2, HOUR)]
+    ahead = check(1, -30 * DAY, "1/12", "ok")
+    damaged = check(2, HOUR / 2, "1/12", "damaged", hits="1", hit=id_of(2)[:8])
+    notes = [damaged, ahead]
+    assert looked(there(snapshots, notes)).state == "wrong"
+    place = judging.repository(
+        plan(), "s3:x", "web1", there(snapshots, notes), ["web1"], "", [], NOW
+    )
+    assert any("damaged" in each for each in place.problems), place.problems
+    # Drilled is what counts as the newest, and not what only seems to be.
+    paths = ("/srv", "/var/lib/converge/backup/shop/up/proof")
+    made = [
+        replace(each, tags={**each.tags, "kind": "files"}, paths=paths)
+        for each in (snap(3, -30 * DAY), *snapshots)
+    ]
+    [up] = drilling.chosen(plan(), "web1", there(made), NOW).chosen
+    assert up.snapshot == id_of(2)
+
+
+def test_of_thousands_that_nobody_reaches_the_result_stays_small() -> None:
+    hosts = [f"web{n}" for n in range(1000)]
+    seen = inspecting.Seen(because="x" * 2700)
+    found = inspecting.judged(plan(), "web1", hosts, True, seen, NOW)
+    assert len(found.rows) == 2000 and len(found.model_dump_json()) < 1_000_000
+    assert found.repositories[0].because == "x" * 2700
+    assert {each.because for each in found.rows} == {"x" * 200 + "..."}
 
 
 def test_a_snapshot_from_the_future_does_not_make_a_backup_recent() -> None:
