@@ -31,7 +31,7 @@ redis-cli set k v >/dev/null
 FLIPS = r"""
 systemd-run -q --unit=flips sh -c 'while :; do
   for f in /var/tmp/temporal-ops-drill-*/x/srv/shop/up/f2; do
-    [ ! -s "$f" ] || echo a | dd of="$f" bs=1 seek=7 conv=notrunc status=none
+    [ ! -s "$f" ] || echo a | dd of="$f" bs=1 seek=7 conv=notrunc,nocreat status=none
   done
 done'
 """

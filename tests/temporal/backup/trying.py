@@ -109,6 +109,7 @@ class Trial:
 
     def nothing_is_left(self) -> None:
         """Neither scratch nor locks, and no server that a drill started."""
-        assert self.says(LEFT) == ""
+        left = self.says(LEFT)
+        assert left == "", left
         assert self.says(f"ls {self.url}/locks") == ""
         assert self.says("pgrep -af '[t]emporal-ops-(drill|restore)' || :") == ""
