@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -138,17 +139,22 @@ def test_what_was_due_while_the_server_was_down_is_made_up_for(tmp_path: Path) -
             shell.start("worker").says("serves")
             assert shell("schedule", "apply", "schedules.yml", "--yes").status == 0
 
-            def due() -> list[datetime]:
-                """When the runs there are were due: that stands at the end of their ids."""
+            def runs() -> list[dict[str, Any]]:
                 found = shell(
                     "runs", "list", "--by", "schedule:nightly", "--json", "--limit", "100"
                 )
-                ids = [each["id"] for each in found.json] if found.status == 0 else []
-                return [
-                    datetime.fromisoformat(id[-20:].replace("Z", "+00:00")) for id in sorted(ids)
-                ]
+                return list(found.json) if found.status == 0 else []
 
-            until(due, lambda: "the first run")
+            def due() -> list[datetime]:
+                """When they were due: that stands at the end of their ids."""
+                ids = sorted(each["id"] for each in runs())
+                return [datetime.fromisoformat(id[-20:].replace("Z", "+00:00")) for id in ids]
+
+            def ended() -> bool:
+                """One has ended, and none goes on: while one does, those that are due are left out."""
+                return {each["status"] for each in runs()} == {"completed"}
+
+            until(ended, lambda: "the first run")
             kill()
             down = datetime.now(UTC)
             time.sleep(10)
