@@ -7,7 +7,6 @@ import asyncio
 import pytest
 
 import converge
-import lab
 from converge import File, apply
 from converge.errors import Aborted, Locked
 from converge.tasks import run_task
@@ -28,7 +27,6 @@ async def until_there(server) -> None:
 
 
 @pytest.mark.lab
-@pytest.mark.skipif(bool(lab.missing()), reason="; ".join(lab.missing()))
 @pytest.mark.parametrize(("gently", "signal"), [(("perl",), "INT"), (("restic",), "TERM")])
 async def test_it_is_ended_step_by_step(lab_machines: Servers, gently, signal) -> None:  # noqa: F811
     server = lab_machines(1)[0]
@@ -53,7 +51,6 @@ async def test_it_is_ended_step_by_step(lab_machines: Servers, gently, signal) -
 
 
 @pytest.mark.lab
-@pytest.mark.skipif(bool(lab.missing()), reason="; ".join(lab.missing()))
 async def test_a_lock_of_its_own_keeps_its_likes_out_and_not_apply(
     lab_machines: Servers,  # noqa: F811
 ) -> None:
@@ -73,7 +70,6 @@ async def test_a_lock_of_its_own_keeps_its_likes_out_and_not_apply(
 
 
 @pytest.mark.lab
-@pytest.mark.skipif(bool(lab.missing()), reason="; ".join(lab.missing()))
 async def test_a_journal_that_a_power_cut_left_empty_is_that_of_an_interrupted_pass(
     lab_machines: Servers,  # noqa: F811
 ) -> None:

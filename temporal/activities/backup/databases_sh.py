@@ -23,6 +23,9 @@ from converge.shell import quote
 LIBRARY = r"""
 umask 077
 db_oops() { printf '%s\n' "$*"; exit 1; }
+db_swap() { # to the end, once begun: nobody ends it in the middle
+  : >"$T/hook"; swap_it; rm -f -- "$T/hook"
+}
 db_begin() { # folder
   db_data=$1
   D=$(mktemp -d "$T/db.XXXXXX") || db_oops "cannot write below $T"

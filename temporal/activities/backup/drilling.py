@@ -19,7 +19,6 @@ from temporal.shared.specs.automation.fleet import Member
 from temporal.shared.specs.backup.backup import MOST_HOURS, Protection
 from temporal.shared.specs.backup.drilling import DrillChoice, DrilledHost, DrilledSource
 from temporal.shared.specs.backup.proofs import Chosen
-from temporal.shared.specs.backup.status import FUTURE
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -48,7 +47,7 @@ async def choose_drill(plan: Protection, member: Member) -> DrillChoice:
 
 def chosen(plan: Protection, host: str, found: Listing, now: datetime) -> DrillChoice:
     """The same, of what is in the repository."""
-    found = found.until(now + FUTURE)
+    found = found.until(now)
     newest = {source: found.of(host, source)[-1:] for source in plan.sources}
     missing = tuple(source for source, has in newest.items() if not has)
     turn: list[tuple[datetime, Snapshot]] = []

@@ -97,7 +97,7 @@ def chosen(
     choice = MaintainChoice(
         host=host,
         url=url,
-        checks=Checks(found.until(now + FUTURE).noted("check"), plan.maintain.subsets).due(),
+        checks=Checks(found.until(now).noted("check"), plan.maintain.subsets).due(),
         undeclared=tuple(map(str, left[:NAMED])),
     )
     if empty:
@@ -134,7 +134,7 @@ def _group(
             f" ones goes ({len(going)} should). When no clock is wrong: `restic forget {last.id[:8]}`"
         )
         return Group(host=host, source=source, kept=len(there), left=why)
-    proved = _proved(there, found.until(now + FUTURE).noted("proof", host, source))
+    proved = _proved(there, found.until(now).noted("proof", host, source))
     kept_by_proof = proved if any(each.id == proved for each in going) else ""
     goes = tuple(Going(id=each.id, time=each.time) for each in going if each.id != proved)
     return Group(

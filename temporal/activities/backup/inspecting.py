@@ -21,7 +21,6 @@ from temporal.shared import Permanent, Retryable, options
 from temporal.shared.specs.automation.fleet import Member
 from temporal.shared.specs.backup.backup import Protection
 from temporal.shared.specs.backup.status import (
-    FUTURE,
     BackupStatus,
     Lock,
     Look,
@@ -174,7 +173,7 @@ def judged(
     place = judging.repository(
         plan, url, by, seen.found, hosts if whole else None, seen.beside, seen.locks, now
     )
-    blind = Checks(seen.found.until(now + FUTURE).noted("check"), plan.maintain.subsets).blind
+    blind = Checks(seen.found.until(now).noted("check"), plan.maintain.subsets).blind
     return Looked(
         rows=tuple(
             judging.row(plan, host, source, seen.found, place.hit, seen.sizes or {}, now, blind)

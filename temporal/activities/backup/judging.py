@@ -49,8 +49,8 @@ def row(
         hit: beginnings of the ids of snapshots that are known to be damaged.
         sizes: bytes in snapshots, by id, where that is known.
     """
-    there = [each for each in found.of(host, source) if each.time <= now + FUTURE]
-    notes = [each for each in found.noted("proof", host, source) if each.time <= now + FUTURE]
+    known = found.until(now)
+    there, notes = known.of(host, source), known.noted("proof", host, source)
     proved = _last(notes, "proved")
     wrong = _last(notes, "wrong")
     newest = there[-1] if there else None
@@ -155,7 +155,7 @@ def repository(
         hosts: those of the spec that it is for; None: not all are known here.
         said: what restic said beside the list of snapshots.
     """
-    checks = Checks(found.until(now + FUTURE).noted("check"), plan.maintain.subsets)
+    checks = Checks(found.until(now).noted("check"), plan.maintain.subsets)
     pruned = found.noted("prune")
     ahead = [each for each in found.snapshots if each.time > now + FUTURE]
     return RepositoryStatus(

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from temporal.shared.specs.backup.status import FUTURE
+
 _FRACTION = re.compile(r"(\.\d{1,6})\d*")
 
 
@@ -43,8 +45,9 @@ class Listing:
     snapshots: tuple[Snapshot, ...] = ()
     notes: tuple[Snapshot, ...] = ()
 
-    def until(self, last: datetime) -> Listing:
+    def until(self, now: datetime) -> Listing:
         """Without what a clock that was ahead has made."""
+        last = now + FUTURE
         snapshots, notes = (
             [e for e in each if e.time <= last] for each in (self.snapshots, self.notes)
         )

@@ -21,7 +21,6 @@ from temporal.shared import Permanent, Progress, Retryable, options
 from temporal.shared.specs.automation.fleet import Member
 from temporal.shared.specs.backup.backup import MOST_HOURS, Protection
 from temporal.shared.specs.backup.maintaining import MaintainChoice, Maintained
-from temporal.shared.specs.backup.status import FUTURE
 
 UNREACHED = "it could not be looked into: "
 
@@ -59,7 +58,7 @@ def chosen(
 ) -> MaintainChoice:
     """The same, of what was seen."""
     assert seen.found is not None
-    checks = Checks(seen.found.until(now + FUTURE).noted("check"), plan.maintain.subsets).due()
+    checks = Checks(seen.found.until(now).noted("check"), plan.maintain.subsets).due()
     nothing = MaintainChoice(host=host, url=plan.repository.at(host), checks=checks)
     if "forget" not in plan.maintain.steps:
         return nothing

@@ -340,7 +340,7 @@ load_it() {{
     {{ drop "$into"; my_why "loading the dump into $into" "$D/why"; }}
   same "$into" 'event' || {{ drop "$into"
     db_oops "what was loaded is not what was backed up; the database $into was removed again"; }}
-  [ -z "$swap" ] || {{ : >"$T/hook"; swap_it; rm -f -- "$T/hook"; }} # to the end, once begun
+  [ -z "$swap" ] || db_swap
 }}
 bare() {{ # whether a database has no table
   [ "$(my -e "SELECT COUNT(*) FROM information_schema.tables

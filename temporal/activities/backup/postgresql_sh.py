@@ -307,7 +307,7 @@ load_it() {{
     {{ db_differs "$X/proof/fingerprint" "$D/found"; drop
       db_oops "what was loaded is not what was backed up; the database $into was removed again"; }}
   pg_sql -d "$into" -c ANALYZE >"$D/out" 2>&1 || cat "$D/out"
-  [ -z "$swap" ] || {{ : >"$T/hook"; swap_it; rm -f -- "$T/hook"; }} # to the end, once begun
+  [ -z "$swap" ] || db_swap
 }}
 has() {{ # whether there is such a database
   echo "SELECT count(*) FROM pg_database WHERE datname = :'db';" >"$D/ask"

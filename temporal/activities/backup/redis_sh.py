@@ -169,7 +169,7 @@ load_it() {{
   cp -- "$X/{DUMP}" "$into" 2>"$D/err" && sync -- "$into" ||
     {{ rm -f -- "$into"; redis_why "writing $into" "$D/err"; }}
   [ "$(id -u)" != 0 ] || chown --reference="$folder" -- "$into"
-  [ -z "$swap" ] || {{ : >"$T/hook"; swap_it; rm -f -- "$T/hook"; }} # to the end, once begun
+  [ -z "$swap" ] || db_swap
 }}
 setting() {{ # name, what it is where there is none of it; sets $setting
   redis CONFIG GET "$1" >"$D/out" 2>&1 && ! grep -qE '^(ERR|NOPERM)' "$D/out" ||

@@ -182,7 +182,7 @@ load_it() {{
     {{ db_differs "$X/proof/fingerprint" "$D/found"
       db_oops "what was restored is not what was backed up; $into was not made"; }}
   mv -nT -- "$part" "$into" && [ ! -e "$part" ] || db_oops "$into is there already: choose another name"
-  [ -z "$swap" ] || {{ : >"$T/hook"; swap_it; rm -f -- "$T/hook"; }} # to the end, once begun
+  [ -z "$swap" ] || db_swap
 }}
 users() {{ # of a file: name and id of processes, their units
   find -L /proc/[0-9]*/fd -maxdepth 1 -type f -printf '%D %i %p\n' 2>/dev/null |

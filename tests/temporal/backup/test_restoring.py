@@ -302,17 +302,24 @@ async def test_a_swap_that_is_cut_half_way_is_brought_to_its_end(
     trial.nothing_is_left()
 
 
+async def saved_shop(env: Environment, backup_server: BackupServer, name: str) -> tuple[Trial, str]:
+    """A folder that is backed up, and what is in it."""
+    server = backup_server()
+    says(server, FILES)
+    trial = Trial.of(env, server, name, {"files": {"files": "/srv/shop/up"}})
+    await trial.back_up()
+    return trial, look(trial, "/srv/shop/up")
+
+
 async def test_a_swap_that_is_cut_and_has_lost_its_copy_is_no_success(
     env: Environment, backup_server: BackupServer
 ) -> None:
-    server = backup_server()
-    says(server, FILES)
-    trial = Trial.of(env, server, "lost", {"files": {"files": "/srv/shop/up"}})
-    await trial.back_up()
-    live = look(trial, "/srv/shop/up")
+    trial, live = await saved_shop(env, backup_server, "lost")
     # As if the disk that it lies on were not mounted after a power cut.
     with once(trial, "*' /srv/shop/up'", "rm -rf /srv/shop/.temporal-ops-*; cut"):
-        why, result = await trial.refused("files", over_live=True, sure=f"{server.name}/files")
+        why, result = await trial.refused(
+            "files", over_live=True, sure=f"{trial.server.name}/files"
+        )
     assert "is no more there: is what it lies on not mounted?" in why
     assert result is not None and result.ending == "failed"
     [kept] = result.kept_aside
@@ -323,13 +330,11 @@ async def test_a_swap_that_is_cut_and_has_lost_its_copy_is_no_success(
 async def test_a_swap_that_fails_says_where_what_was_live_is(
     env: Environment, backup_server: BackupServer
 ) -> None:
-    server = backup_server()
-    says(server, FILES)
-    trial = Trial.of(env, server, "anew", {"files": {"files": "/srv/shop/up"}})
-    await trial.back_up()
-    live = look(trial, "/srv/shop/up")
+    trial, live = await saved_shop(env, backup_server, "anew")
     with once(trial, "*' /srv/shop/up'", "mkdir -p /srv/shop/up/made-anew"):
-        why, result = await trial.refused("files", over_live=True, sure=f"{server.name}/files")
+        why, result = await trial.refused(
+            "files", over_live=True, sure=f"{trial.server.name}/files"
+        )
     assert result is not None
     [kept] = result.kept_aside
     assert kept in why and look(trial, kept) == live
