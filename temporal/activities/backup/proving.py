@@ -57,7 +57,7 @@ class Told:
         """Why it is not proved, in a line, with what to do; nothing if it is."""
         if why == "ok":
             return ""
-        if self._broken and why in ("other", "killed"):
+        if self._broken and why in ("other", "killed", "still"):
             files = "1 file" if self._broken == 1 else f"{self._broken} files"
             return (
                 f"restic could not restore {files}: {self._lines[0].removeprefix('not restored: ')}"

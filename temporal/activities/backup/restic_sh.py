@@ -8,7 +8,7 @@ locks of our own dead. Pure.
                                  that may help; sets $rc, and $kind to what kind of end it was
 
 Kinds: ok, incomplete (restic's 3: something could not be read), none (no repository there), password,
-locked, full, killed, cancelled, other.
+locked, full, killed, still (it did nothing any more, and was ended), cancelled, other.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ GENTLY = ("restic",)
 """Programs that are asked to end by SIGINT: by SIGTERM restic before 0.16 leaves its lock behind."""
 PAUSE = 10
 """Seconds before restic is begun again for a reason that may pass."""
+STILL_S = 300
+STILL_ELSEWHERE_S = 1800
+"""Seconds in which a restic that is at work does at least a little: with a repository on this host, and
+with one elsewhere, for which it tries a quarter of an hour where nothing answers."""
 
 Values = Mapping[str, bytes]
 """Secret references and what they stand for."""
@@ -38,6 +42,7 @@ def library(repository: Repository, host: str, values: Values, tries: int) -> st
     exports = {"RESTIC_REPOSITORY": url, "RESTIC_PASSWORD": _text(values[repository.password])}
     exports |= repository.environment
     exports |= {name: _text(values[ref]) for name, ref in repository.credentials.items()}
+    still = STILL_S if repository.kind == "local" else STILL_ELSEWHERE_S
     lines = [f"  export {name}={quote(value)}" for name, value in exports.items()]
     files = {}
     if repository.key is not None:
@@ -57,8 +62,10 @@ def library(repository: Repository, host: str, values: Values, tries: int) -> st
             "}",
             *written,
             f"where={where} patience={int(repository.wait)} tries={tries} pause={PAUSE} create={create}",
-            f"place={quote(repository.at(host))}",
+            f"place={quote(repository.at(host))} place_kind={repository.kind}",
+            f"still={still} look={max(1, still // 30)}",
             _R.replace("OPTIONS", options),
+            _GUARD,
             _LOCKS.replace("OPTIONS", options),
             _ATTEMPT,
         ]
@@ -135,7 +142,10 @@ else release=0
 fi
 r() {
   read -r r_token </proc/sys/kernel/random/uuid
-  r_mark=$S/backup/open/$where.$r_token
+  marked "$S/backup/open/$where.$r_token" "$@"
+}
+marked() { # its mark, restic's arguments
+  r_mark=$1; shift
   (
     environment
     export RESTIC_CACHE_DIR="$S/cache/restic" RESTIC_PROGRESS_FPS=0.5
@@ -149,6 +159,60 @@ r() {
   # One that ended well, or never came to a lock, leaves none. Of any other the mark stays until it is
   # known that its lock is gone: also one that ends by itself leaves it where the network is down.
   case $r_rc in 0|3|10|11|12) rm -f -- "$r_mark" ;; esac
+  return "$r_rc"
+}
+"""
+
+# A restic may wait for itself, and for ever: 0.14 does where there is no room for its last pack, and
+# goes on saying how far it is. So what counts is what it did: the time of a processor, of which a
+# hundredth of a second goes for a quarter of a KiB, and KiB: read from anywhere, and written to a disk;
+# elsewhere also written to a connection, among which is what it says. Looks are counted, not seconds of
+# a clock: a host that was asleep begins where it was.
+_GUARD = r"""
+did() { # process
+  read -r did_line <"/proc/$1/stat" || return 1
+  # After the name in brackets: state, and nine more; then the time in the program and in the kernel.
+  set -- "$1" ${did_line##*) }
+  did_here=$(((${13} + ${14}) / 4)) did_read=
+  while read -r did_what did_bytes; do
+    case $place_kind:$did_what in
+      *:rchar:) did_read=yes did_here=$((did_here + did_bytes / 1024)) ;;
+      local:write_bytes:|[!l]*:wchar:) did_here=$((did_here + did_bytes / 1024)) ;;
+    esac
+  done <"/proc/$1/io"
+  [ -n "$did_read" ]
+} 2>/dev/null
+guard() { # the mark of a restic: ends it when it does nothing any more
+  guard_nap=
+  trap 'kill "$guard_nap" 2>/dev/null; exit 0' TERM
+  guard_n=0
+  until [ -s "$1" ]; do
+    [ "$guard_n" -lt 100 ] || return 0
+    guard_n=$((guard_n + 1)); sleep 0.1 || sleep 1
+  done
+  read -r guarded <"$1"
+  did_here=0 guard_from=-1000000 guard_idle=0
+  guard_little=64; [ "$place_kind" = local ] || guard_little=1024
+  while [ "$guard_idle" -lt "$still" ]; do
+    sleep "$look" & guard_nap=$!
+    wait "$guard_nap"; guard_idle=$((guard_idle + look))
+    did "$guarded" || return 0
+    [ $((did_here - guard_from)) -lt "$guard_little" ] || guard_from=$did_here guard_idle=0
+  done
+  : >"$T/still"
+  kill -INT "$guarded"
+  guard_n=0
+  while [ -e "/proc/$guarded" ] && [ "$guard_n" -lt $((still / 6)) ]; do
+    sleep 1; guard_n=$((guard_n + 1))
+  done
+  kill -KILL "$guarded"
+}
+kept_going() { # as r
+  read -r r_token </proc/sys/kernel/random/uuid
+  # What others hold open, such as the sign of who uses a folder, is not for it.
+  ( exec 5>&- 6>&-; guard "$S/backup/open/$where.$r_token" ) >/dev/null 2>&1 </dev/null & guard=$!
+  marked "$S/backup/open/$where.$r_token" "$@" && r_rc=0 || r_rc=$?
+  kill "$guard" 2>/dev/null || :
   return "$r_rc"
 }
 """
@@ -203,8 +267,17 @@ own_locks() { # removes what our dead left; 1: it could not, and says why in $T/
 """
 
 _ATTEMPT = r"""
+stands_still() { # why restic did nothing any more
+  echo "restic did nothing any more for $still s, and was ended" >>"$T/err"
+  stands_free=
+  [ "$place_kind" != local ] ||
+    stands_free=$(df -Pk -- "$place" | sed -n '$s/.* \([0-9][0-9]*\)  *[0-9]*% .*/\1/p')
+  # A pack has up to 16 MiB, and some are under way at a time.
+  if [ "${stands_free:-99999}" -lt 65536 ]; then echo full; else echo still; fi
+}
 end_kind() { # of $rc and $T/err
   [ ! -e "$T/ending" ] || { echo cancelled; return; }
+  [ ! -e "$T/still" ] || { stands_still; return; }
   case $rc in
     0) echo ok; return ;;
     3) echo incomplete; return ;;
@@ -233,7 +306,7 @@ make_repository() {
     r cat config --no-lock -q >/dev/null 2>&1 && exit 3
     r init -q >"$T/err" 2>&1
   )
-  case $? in 0) rec created ;; 3) ;; *) return 1 ;; esac
+  case $? in 0) rec created ;; 3) ;; *) return "$?" ;; esac
 }
 attempt() {
   attempt_handler=$1; shift
@@ -242,26 +315,32 @@ attempt() {
   own_locks || :
   while :; do
     : >"$T/err"; echo 1 >"$T/rc"
-    { r "$@" 2>"$T/err"; echo "$?" >"$T/rc"; } | "$attempt_handler"
+    { kept_going "$@" 2>"$T/err"; echo "$?" >"$T/rc"; } | "$attempt_handler"
     read -r rc <"$T/rc"
     kind=$(end_kind)
+    [ ! -e "$T/still" ] || rm -f -- "$T/still"
     case $kind in
       ok|incomplete) return 0 ;;
       none)
         [ -n "$create" ] && [ -z "$attempt_made" ] || return 1
         attempt_made=1
-        make_repository || return 1 ;;
+        make_repository || {
+          rc=$? kind=$(end_kind)
+          [ "$kind" != none ] || kind=other
+          return 1
+        } ;;
       locked)
         rec working locked; tail -n 3 "$T/err"
         own_locks || cat "$T/locks" >>"$T/err"
         [ "$(date +%s)" -lt "$attempt_until" ] || return 1
         hold_on 5 ;;
-      killed|other)
+      killed|still|other)
         own_locks || cat "$T/locks" >>"$T/err"
         [ "$attempt_try" -lt "$tries" ] || return 1
         attempt_try=$((attempt_try + 1))
         rec working again; tail -n 3 "$T/err"
         hold_on "$pause" ;;
+      full) own_locks || :; return 1 ;;
       *) return 1 ;;
     esac
   done

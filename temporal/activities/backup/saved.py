@@ -106,6 +106,8 @@ def explained(end: str, status: int, said: str) -> str:
             return f"the repository's disk is full, or ours: {last}"
         case "killed":
             return f"restic was ended by signal {status - 128}; it was not asked to by temporal-ops"
+        case "still":
+            return f"{last}; begin it again, and look at the repository's disk or network"
         case "unsupported":
             return "the host has no restic of 0.14 or later: `package: restic` installs it"
         case "space":

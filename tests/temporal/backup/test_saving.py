@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -11,8 +13,10 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowFailureError
 
+from temporal.activities.backup import restic_sh
 from temporal.activities.backup.listing import moment
 from temporal.shared.specs.automation.outcome import FleetReport
+from temporal.shared.specs.backup.backup import SourceBackup
 from temporal.shared.specs.backup.maintaining import Maintain
 from temporal.testing import Environment
 from tests.temporal.backup.conftest import BackupServer
@@ -269,3 +273,42 @@ async def test_a_clock_that_is_off_does_not_decide_which_snapshot_is_the_newest(
     assert len(made) == 3 and sorted(tags) == ["note:check", "note:proof"]
     for each in made:
         assert abs(right() - day - moment(each["time"]).timestamp()) < 300, each["tags"]
+
+
+@aio
+@pytest.mark.parametrize("release", ["bookworm", "trixie"])
+async def test_a_restic_that_stands_still_is_ended_and_said_and_the_next_one_goes_well(
+    env: Environment,
+    backup_server: BackupServer,
+    release: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = backup_server(release)
+    monkeypatch.setattr(restic_sh, "STILL_S", 6)
+    says(
+        server,
+        "rm -rf /srv/halts /srv/halting; mkdir /srv/halting;"
+        " head -c 40000000 /dev/urandom >/srv/halting/big",
+    )
+    sources = {"halting": {"files": "/srv/halting"}}
+
+    async def run(slowly: int, halts: bool, tries: int) -> SourceBackup:
+        wanted = spec([server], local("/srv/halts", upload_limit=slowly), sources, tries=tries)
+        handle = await env.start("BackUp", wanted)
+        if halts:  # with a lock of its own, and data under way
+            halt = (
+                "until ls /srv/halts/locks/* && [ -s /srv/halts/data/*/*-tmp-* ]; do sleep 0.1; done;"
+                " pkill -STOP -x restic"
+            )
+            await asyncio.to_thread(says, server, f"{{ {halt}; }} >/dev/null 2>&1")
+        with contextlib.suppress(WorkflowFailureError):
+            await handle.result()
+        return (await saved(env, handle.id))[server.name, "halting"]
+
+    halted = await run(3000, True, 1)
+    assert halted.ending == "failed" and "did nothing any more for 6 s" in halted.because
+    assert says(server, "ls /srv/halts/locks") == ""
+    # One that is slow, and works for longer than that, is left in peace; and one more try is enough.
+    begun_again = await run(3000, True, 2)
+    assert begun_again.ending == "saved", begun_again.because
+    assert says(server, "ls /srv/halts/locks; pgrep -x restic || :") == ""

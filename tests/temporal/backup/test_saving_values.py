@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from converge.framing import Record
+from temporal.activities.backup import restic_sh
 from temporal.activities.backup.restic_sh import library, sftp_place
 from temporal.activities.backup.saved import explained, host_backup, last_line, progress
 from temporal.shared.specs.backup.backup import HostBackup, Protection, SourceBackup
@@ -115,6 +118,7 @@ def test_a_host_of_which_nothing_began_says_why() -> None:
         ("none", "Fatal: unable to open config file: stat x: no such file", "create: true"),
         ("password", "", "password is wrong"),
         ("killed", "", "signal 9"),
+        ("still", "x\nrestic did nothing any more for 300 s, and was ended\n", "begin it again"),
         ("other", "Fatal: dial tcp: connection refused\nIs there a repository?\nx", "refused"),
         ("prepare", "there is no /srv/data", "there is no /srv/data"),
     ],
@@ -214,3 +218,20 @@ def test_durations_travel_as_they_are_written() -> None:
     travelled = plan(rpo="26h", proof="7d").model_dump(mode="json")
     assert (travelled["rpo"], travelled["proof"]) == ("1d2h", "7d")
     assert Protection.model_validate(travelled) == plan(rpo="26h", proof="7d")
+
+
+def test_no_sh_defines_anew_what_the_way_into_the_repository_is_made_of() -> None:
+    defined = re.compile(r"^ *(\w+)\(\) *[{(]", re.M)
+    value = {"url": "/srv/repo", "password": "env://SECRET"}
+    text = library(Repository.model_validate(value), "web1", {"env://SECRET": b"x"}, 1)
+    ours = {*defined.findall(text)}
+    assert {"r", "attempt", "guard", "own_locks"} <= ours
+    folder = Path(restic_sh.__file__).parent
+    others = {
+        (each.name, name)
+        for each in folder.glob("*_sh.py")
+        if each.name != "restic_sh.py"
+        for name in defined.findall(each.read_text())
+    }
+    assert ("proving_sh.py", "watch") in others
+    assert not [(file, name) for file, name in others if name in ours]
