@@ -297,7 +297,8 @@ async def test_a_restic_that_stands_still_is_ended_and_said_and_the_next_one_goe
         handle = await env.start("BackUp", wanted)
         if halts:  # with a lock of its own, and data under way
             halt = (
-                "until ls /srv/halts/locks/* && [ -s /srv/halts/data/*/*-tmp-* ]; do sleep 0.1; done;"
+                "until ls /srv/halts/locks/* &&"
+                " find /srv/halts/data -name '*-tmp-*' -size +0 | grep .; do sleep 0.1; done;"
                 " pkill -STOP -x restic"
             )
             await asyncio.to_thread(says, server, f"{{ {halt}; }} >/dev/null 2>&1")
