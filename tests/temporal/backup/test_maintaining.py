@@ -57,6 +57,12 @@ async def done(
     return choice, did[0] if did else None, said
 
 
+def died(planted: Planted, process: int) -> str:
+    """sh that writes down what a restic of ours leaves that was killed."""
+    folder = "/var/lib/converge/backup/open"
+    return f"mkdir -p {folder}; echo {process} >{folder}/{key_of(planted)}.killed"
+
+
 def key_of(planted: Planted) -> str:
     """What a host calls this repository in the names of its own files."""
     return hashlib.sha256(planted.url.encode()).hexdigest()[:16]
@@ -233,7 +239,7 @@ async def test_a_lock_of_our_own_dead_is_removed_and_nobody_elses(
     assert "47m" in said and "See on web7 that no restic runs" in said and "restic unlock" in said
     says(server, f"rm {planted.url}/locks/*")
     # Ours, of a restic that was killed: it is known by what is written down before it begins.
-    says(server, f"echo {dead} >/var/lib/converge/backup/open/{key_of(planted)}.killed")
+    says(server, died(planted, dead))
     planted.lock(says(server, "uname -n"), dead, timedelta(minutes=2))
     planted.grow()
     _, did, said = await done(env, wanted)
@@ -264,7 +270,7 @@ async def test_unlocking_takes_no_lock_of_one_that_begins_just_then(
     planted = Planted(backup_server(), "race")
     server = planted.server
     dead = int(says(server, "sh -c 'echo $$'"))
-    says(server, f"echo {dead} >/var/lib/converge/backup/open/{key_of(planted)}.killed")
+    says(server, died(planted, dead))
     left = planted.lock(says(server, "uname -n"), dead, timedelta(minutes=2))
     planted.grow()
     says(server, RACE)
