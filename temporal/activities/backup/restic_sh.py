@@ -140,12 +140,12 @@ if command -v restic >/dev/null; then
   release=$(restic version 2>/dev/null | sed -n 's/^restic 0\.\([0-9]*\).*/\1/p'); release=${release:-99}
 else release=0
 fi
-r() {
+r() { new_mark; marked "$@"; }
+new_mark() {
   read -r r_token </proc/sys/kernel/random/uuid
-  marked "$S/backup/open/$where.$r_token" "$@"
+  r_mark=$S/backup/open/$where.$r_token
 }
-marked() { # its mark, restic's arguments
-  r_mark=$1; shift
+marked() { # as r, under the mark that was made for it
   (
     environment
     export RESTIC_CACHE_DIR="$S/cache/restic" RESTIC_PROGRESS_FPS=0.5
@@ -207,11 +207,11 @@ guard() { # the mark of a restic: ends it when it does nothing any more
   done
   kill -KILL "$guarded"
 }
-kept_going() { # as r
-  read -r r_token </proc/sys/kernel/random/uuid
+guarded_r() { # as r
+  new_mark
   # What others hold open, such as the sign of who uses a folder, is not for it.
-  ( exec 5>&- 6>&-; guard "$S/backup/open/$where.$r_token" ) >/dev/null 2>&1 </dev/null & guard=$!
-  marked "$S/backup/open/$where.$r_token" "$@" && r_rc=0 || r_rc=$?
+  ( exec 5>&- 6>&-; guard "$r_mark" ) >/dev/null 2>&1 </dev/null & guard=$!
+  marked "$@" && r_rc=0 || r_rc=$?
   kill "$guard" 2>/dev/null || :
   return "$r_rc"
 }
@@ -315,7 +315,7 @@ attempt() {
   own_locks || :
   while :; do
     : >"$T/err"; echo 1 >"$T/rc"
-    { kept_going "$@" 2>"$T/err"; echo "$?" >"$T/rc"; } | "$attempt_handler"
+    { guarded_r "$@" 2>"$T/err"; echo "$?" >"$T/rc"; } | "$attempt_handler"
     read -r rc <"$T/rc"
     kind=$(end_kind)
     [ ! -e "$T/still" ] || rm -f -- "$T/still"
